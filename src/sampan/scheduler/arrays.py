@@ -115,6 +115,10 @@ class NodeArrays:
         self._log: list[int] = []
         #: anything that follows from the nodes alone; forgotten when one changes
         self.memo: dict[Any, Any] = {}
+        #: counts changes of which nodes there are, of their labels and of their taints
+        self.layout = 0
+        #: what follows from these alone
+        self._layout_memo: dict[Any, Any] = {}
 
     # Nodes
 
@@ -127,10 +131,13 @@ class NodeArrays:
         else:
             before = self.objects[slot]
             self.objects[slot] = node
-        self._set_labels(slot, before, node)
+        relabelled = self._set_labels(slot, before, node)
         status = part(node, "status")
         self.unschedulable[slot] = is_cordoned(node)
-        self.taint_set[slot] = self._taints(taints.of(node))
+        taint_set = self._taints(taints.of(node))
+        if relabelled or not before or taint_set != self.taint_set[slot]:
+            self._layout_was_changed()
+        self.taint_set[slot] = taint_set
         for index in self.resources.values():
             self.allocatable[index, slot] = 0
         for resource, value in amounts(status.get("allocatable") or status.get("capacity")).items():
@@ -157,6 +164,7 @@ class NodeArrays:
         self._free.append(slot)
         self.count -= 1
         self.structure += 1
+        self._layout_was_changed()
         self._node_was_changed(slot)
 
     def touch(self, slot: int) -> None:
@@ -171,17 +179,27 @@ class NodeArrays:
         """The slots that changed after a version."""
         missed = self.version - version
         if missed <= len(self._log) and missed <= _LOG:
-            return np.array(sorted(set(self._log[len(self._log) - missed :])), np.intp)
+            return np.array(self.slots_since(version), np.intp)
         return np.flatnonzero(self.changed[: self.size] > version)
+
+    def slots_since(self, version: int) -> list[int]:
+        """The same in plain numbers, for who asks often: nothing that was missed is older than the log."""
+        missed = self.version - version
+        if missed == 1:
+            return self._log[-1:]
+        return sorted(set(self._log[len(self._log) - missed :])) if missed else []
 
     def remembered(self, key: Any, make: Callable[[], T]) -> T:
         """What ``make`` finds from the nodes alone (not from pods on them), kept until a node changes."""
-        found: T | None = self.memo.get(key)
-        if found is None:
-            if len(self.memo) >= _MEMO:
-                self.memo.clear()
-            found = self.memo[key] = make()
-        return found
+        return _kept(self.memo, key, make)
+
+    def remembered_of_layout(self, key: Any, make: Callable[[], T]) -> T:
+        """What ``make`` finds from the nodes' names, labels and taints, kept until one of these changes."""
+        return _kept(self._layout_memo, key, make)
+
+    def _layout_was_changed(self) -> None:
+        self.layout += 1
+        self._layout_memo.clear()
 
     def _node_was_changed(self, slot: int) -> None:
         self.memo.clear()
@@ -283,7 +301,8 @@ class NodeArrays:
         for column in self.labels.values():
             column.ids = np.pad(column.ids, (0, more))
 
-    def _set_labels(self, slot: int, before: Obj, after: Obj) -> None:
+    def _set_labels(self, slot: int, before: Obj, after: Obj) -> bool:
+        """Whether any changed."""
         old, new = text_map(part(before, "metadata"), "labels"), text_map(part(after, "metadata"), "labels")
         for key in old:
             if key not in new:
@@ -294,6 +313,7 @@ class NodeArrays:
                 if column is None:
                     column = self.labels[key] = LabelColumn(self.capacity)
                 column.set(slot, value)
+        return old != new
 
     def _taints(self, listed: list[Obj]) -> int:
         key = tuple(Taint((text(t, "key"), text(t, "value"), text(t, "effect"))) for t in listed)
@@ -329,6 +349,15 @@ class NodeArrays:
             self.structure += 1
         # The change of the slot itself comes after this one, and takes the same number.
         self.image_changed[name] = self.version + 1
+
+
+def _kept(memo: dict[Any, Any], key: Any, make: Callable[[], T]) -> T:
+    found: T | None = memo.get(key)
+    if found is None:
+        if len(memo) >= _MEMO:
+            memo.clear()
+        found = memo[key] = make()
+    return found
 
 
 def _image_bytes(listed: Any) -> dict[str, int]:

@@ -105,6 +105,8 @@ class CycleState:
     data: dict[str, Any] = field(default_factory=dict)
     #: plugins whose PreFilter or PreScore said Skip
     skipped: set[str] = field(default_factory=set)
+    #: how many nodes each of those that are scored stands for; None: each for itself
+    nodes_at: Ids | None = None
 
 
 class Event(Enum):
@@ -141,7 +143,8 @@ class FilterPlugin(Protocol):
     ``usage`` that is False, on the Node object and not on the pods there. One with ``filter_slot(state, pod, cluster,
     slot)``, a verdict as a plain number, is asked that way about single nodes.
     ``wakes``: after which events a pod that this plugin turned down is worth another try (not for local ones: their
-    verdict on the changed node itself says it).
+    verdict on the changed node itself says it). One that looks beyond a node and has ``filter_looks_at(state, pod,
+    cluster)``, its facets (``nodegroups.py``), is asked about one node of each kind; a score has ``score_looks_at``.
     """
 
     name: str

@@ -1,13 +1,14 @@
 """A profile: one ``schedulerName`` with its plugins, their order and weights; and its decision on a pod.
 
 ``Profile.decide`` is the scheduling cycle: filters, then scores, all nodes at once. It changes nothing but its own
-kept results. Pods with the same signature form a class; the class keeps its verdicts and scores and repairs them only
-where a node changed, so that the next pod of a template costs a few microseconds.
+kept results. Pods with the same signature form a class (``podclass.py``), which keeps its verdicts and scores and
+repairs them only where a node changed. A class that is met again has its nodes in groups of equals
+(``nodegroups.py``): then one look at each group decides, not one at each node.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any, TypeAlias
@@ -18,7 +19,7 @@ from sampan.api.clock import Random
 from sampan.api.nodes import affinity
 from sampan.api.reading import part
 from sampan.records import dataclass
-from sampan.scheduler.arrays import At, Floats, Ids
+from sampan.scheduler.arrays import Floats, Ids
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.decision import Decision
 from sampan.scheduler.framework import (
@@ -31,59 +32,24 @@ from sampan.scheduler.framework import (
     Verdict,
     Verdicts,
 )
+from sampan.scheduler.nodegroups import BUILT_AFTER, Facet, Group, NodeGroups, can_group
+from sampan.scheduler.podclass import ABSENT, NEVER, PodClass, apply, evaluate, histogram, local_verdict, new_class
 from sampan.scheduler.podinfo import PodInfo
 
 #: Classes kept at one time: the templates that are being rolled out.
 CLASSES = 64
+#: Of these, whose nodes are in groups: one takes some 30 bytes a node.
+GROUPED = 64
 TOP = 3
 #: Filters beyond one node whose hints see of a pod its namespace, labels and wishes for company.
 BY_TEMPLATE = frozenset(("PodTopologySpread", "InterPodAffinity"))
-_ABSENT = Verdicts.ABSENT
 #: Nodes among which the best few are looked for; of more, those that are as good as the best are told.
 _SORTED = 512
-#: Changed nodes that are repaired one by one.
-_FEW = 8
-_NEVER = -np.inf
 _ELSEWHERE = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
 
 
 #: numbers of slots
 Slots: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
-
-
-@dataclass(slots=True)
-class PodClass:
-    """Invariant: where ``seen >= changed[slot]``, verdicts and scores are those of the slot's present state."""
-
-    pod: PodInfo
-    state: CycleState
-    structure: int
-    #: of the first filters, those that ask the Node object alone
-    fixed: list[FilterPlugin]
-    filters: list[FilterPlugin]
-    #: of the scores that need no normalizing: those that ask the Node object alone, and the others
-    fixed_scorers: list[tuple[ScorePlugin, int]]
-    scorers: list[tuple[ScorePlugin, int]]
-    normalized: list[tuple[ScorePlugin, int]]
-    #: of ``fixed``, and of all
-    fixed_verdicts: Ids
-    verdicts: Ids
-    #: weighted sums of ``fixed_scorers``, and of all scores that need no normalizing
-    fixed_total: Floats
-    total: Floats
-    #: ``total`` where the verdict passes, else minus infinity
-    masked: Floats
-    raw: dict[str, Floats] = field(default_factory=dict)
-    ruled_out: Counter[int] = field(default_factory=Counter)
-    rejected: Status | None = None
-    seen: int = -1
-
-    def is_stale(self, cluster: Cluster) -> bool:
-        """Whether something changed that verdicts or scores of all nodes depend on."""
-        nodes = cluster.nodes
-        if self.structure != nodes.structure or len(self.verdicts) != nodes.capacity:
-            return True
-        return any(nodes.image_changed.get(image, 0) > self.seen for image in self.pod.images)
 
 
 @dataclass(slots=True)
@@ -98,7 +64,10 @@ class Profile:
     from_outside: bool = False
     #: the plug-ins of each extension point, by its protocol; those that ``plugins`` have, where it says nothing
     points: Mapping[Any, tuple[Any, ...]] = field(default_factory=dict)
+    #: decisions of a class before its nodes are put into groups
+    grouped_after: int = BUILT_AFTER
     _classes: OrderedDict[bytes, PodClass] = field(default_factory=OrderedDict)
+    _groups: OrderedDict[tuple[bytes, tuple[Facet, ...]], NodeGroups] = field(default_factory=OrderedDict)
     _having: dict[object, tuple[Any, ...]] = field(default_factory=dict)
 
     def having(self, point: Any) -> tuple[Any, ...]:
@@ -129,11 +98,17 @@ class Profile:
             return self._rejected(decision, rejected)
         nominated = self.nominated(pod, cluster)
         scorers = [s for s in self.scorers if not s[0].local and s[0].pre_score(state, pod, cluster)]
+        if not nominated:
+            groups = self._groups_of(state, pod, cluster, found, others, scorers)
+            if groups is not None:
+                grouped = self._decide_grouped(decision, state, pod, cluster, random, found, groups, others, scorers)
+                if grouped is not None:
+                    return grouped
         if not others and not nominated and not scorers and not found.normalized:
             return self._fast(decision, found, cluster, random)
         verdicts = self._verdicts(state, pod, cluster, found, others, nominated)
         feasible = np.flatnonzero(verdicts == Verdicts.PASS)
-        decision = replace(decision, feasible=len(feasible), ruled_out=_named(_histogram(verdicts), cluster))
+        decision = replace(decision, feasible=len(feasible), ruled_out=_named(histogram(verdicts), cluster))
         if not len(feasible):
             return replace(decision, verdicts=verdicts)
         scores = self._scores(state, pod, cluster, found, scorers, feasible)
@@ -143,7 +118,7 @@ class Profile:
         """Filters alone: a decision without a node, for somebody else to narrow down."""
         verdicts = self.verdicts(pod, cluster) if cluster.nodes.count else np.zeros(0, np.int32)
         feasible = int((verdicts == Verdicts.PASS).sum())
-        ruled_out = _named(_histogram(verdicts), cluster)
+        ruled_out = _named(histogram(verdicts), cluster)
         return Decision(pod.key, pod.uid, "", cluster.nodes.count, feasible, ruled_out, verdicts=verdicts)
 
     def scores_on(self, pod: PodInfo, cluster: Cluster, slots: Slots) -> Floats:
@@ -174,11 +149,11 @@ class Profile:
             status = plugin.pre_filter(state, pod, cluster)
             if status.code is Code.SUCCESS:
                 if len(slots):
-                    _apply((plugin,), state, pod, cluster, here, slots)
+                    apply((plugin,), state, pod, cluster, here, slots)
             elif status.code is not Code.SKIP:
                 return replace(status, plugin=plugin.name)
         elsewhere = cluster.verdicts.id("NodeAffinity", Code.UNRESOLVABLE, _ELSEWHERE)
-        verdicts: Ids = np.where(nodes.present[: nodes.size], np.int32(elsewhere), np.int32(_ABSENT))
+        verdicts: Ids = np.where(nodes.present[: nodes.size], np.int32(elsewhere), np.int32(ABSENT))
         verdicts[slots] = here
         self._keep_promises(pod, cluster, verdicts, self.nominated(pod, cluster))
         return verdicts
@@ -190,7 +165,7 @@ class Profile:
         if isinstance(verdicts, Status):
             return self._rejected(decision, verdicts)
         feasible = slots[verdicts[slots] == Verdicts.PASS]
-        ruled_out = _named(_histogram(verdicts), cluster)
+        ruled_out = _named(histogram(verdicts), cluster)
         decision = replace(decision, feasible=len(feasible), ruled_out=ruled_out)
         if not len(feasible):
             return replace(decision, verdicts=verdicts)
@@ -203,12 +178,99 @@ class Profile:
                     scores += weight * (scorer.normalize(state, raw) if scorer.normalized else raw)
         return _choose(decision, feasible, scores, cluster, random)
 
+    def _groups_of(
+        self,
+        state: CycleState,
+        pod: PodInfo,
+        cluster: Cluster,
+        found: PodClass,
+        others: Sequence[FilterPlugin],
+        scorers: Sequence[tuple[ScorePlugin, int]],
+    ) -> NodeGroups | None:
+        """The class's nodes in groups; None where a plug-in does not say what it looks at, or it is not worth it."""
+        facets: list[Facet] = []
+        for plugin in others:
+            looks_at = getattr(plugin, "filter_looks_at", None)
+            if looks_at is None:
+                return None
+            facets += looks_at(state, pod, cluster)
+        for scorer, _ in scorers:
+            looks_at = getattr(scorer, "score_looks_at", None)
+            if looks_at is None:
+                return None
+            facets += looks_at(state, pod, cluster)
+        if facets and not can_group(cluster.nodes, facets):
+            return None
+        key = self.signature_of(pod), tuple(facets)
+        groups = self._groups.get(key)
+        if groups is None:
+            groups = self._groups[key] = NodeGroups()
+            if len(self._groups) > GROUPED:
+                self._groups.popitem(last=False)
+        else:
+            self._groups.move_to_end(key)
+        return groups if groups.ready(found, cluster, facets, self.grouped_after) else None
+
+    @staticmethod
+    def _decide_grouped(
+        decision: Decision,
+        state: CycleState,
+        pod: PodInfo,
+        cluster: Cluster,
+        random: Random,
+        found: PodClass,
+        groups: NodeGroups,
+        others: Sequence[FilterPlugin],
+        scorers: Sequence[tuple[ScorePlugin, int]],
+    ) -> Decision | None:
+        """From one node of each group. None: no node can take the pod, and what is told of that takes a look at all."""
+        if not groups.groups:
+            return None
+        feasible = found.ruled_out[Verdicts.PASS]
+        if not others and not scorers and not found.normalized:
+            best = groups.groups[max(groups.groups)]
+            ranked = [(best.key[0], best)]
+            if len(best.slots) < TOP and len(groups.groups) > 1:
+                ranked = sorted(((key[0], group) for key, group in groups.groups.items()), key=_by_score)
+            return _choose_group(decision, ranked, 1, feasible, _named(found.ruled_out, cluster), cluster, random)
+        listed = list(groups.groups.values())
+        at = np.array([group.slots[0] for group in listed], np.intp)
+        nodes_at: Ids = np.array([len(group.slots) for group in listed], np.int32)
+        ruled_out = found.ruled_out
+        if others:
+            verdicts: Ids = np.zeros(len(at), np.int32)
+            apply(others, state, pod, cluster, verdicts, at)
+            passing = verdicts == Verdicts.PASS
+            if not passing.all():
+                if not passing.any():
+                    return None
+                ruled_out = ruled_out.copy()
+                for number, nodes in zip(verdicts.tolist(), nodes_at.tolist(), strict=True):
+                    if number != Verdicts.PASS:
+                        ruled_out[number] += nodes
+                chosen = np.flatnonzero(passing)
+                listed, at, nodes_at = [listed[place] for place in chosen.tolist()], at[chosen], nodes_at[chosen]
+                feasible = int(nodes_at.sum())
+        scores: Floats = np.array([group.key[0] for group in listed])
+        if feasible > 1:
+            for place, (plugin, weight) in enumerate(found.normalized, 1):
+                raw = np.array([group.key[place] for group in listed])
+                scores += weight * plugin.normalize(found.state, raw)
+            state.nodes_at = nodes_at
+            for plugin, weight in scorers:
+                scores += weight * plugin.normalize(state, plugin.score(state, pod, cluster, at))
+        order = np.argsort(-scores, kind="stable").tolist()
+        values = scores.tolist()
+        ranked = [(values[place], listed[place]) for place in order]
+        equal = sum(1 for value in values if value == values[order[0]])
+        return _choose_group(decision, ranked, equal, feasible, _named(ruled_out, cluster), cluster, random)
+
     def _fast(self, decision: Decision, found: PodClass, cluster: Cluster, random: Random) -> Decision:
         masked = found.masked[: cluster.nodes.size]
         best = masked.max()
         ruled_out = _named(found.ruled_out, cluster)
         feasible = found.ruled_out[Verdicts.PASS]
-        if best == _NEVER:
+        if best == NEVER:
             verdicts = found.verdicts[: cluster.nodes.size]
             return replace(decision, feasible=feasible, ruled_out=ruled_out, verdicts=verdicts)
         ties = np.flatnonzero(masked == best)
@@ -259,7 +321,7 @@ class Profile:
         nominated: Mapping[str, list[PodInfo]],
     ) -> Ids:
         verdicts = found.verdicts[: cluster.nodes.size].copy()
-        _apply(others, state, pod, cluster, verdicts, cluster.nodes.all())
+        apply(others, state, pod, cluster, verdicts, cluster.nodes.all())
         self._keep_promises(pod, cluster, verdicts, nominated)
         return verdicts
 
@@ -282,7 +344,7 @@ class Profile:
             narrowed = self._narrowed(pod, cluster, slots)
             if isinstance(narrowed, Status):
                 number = cluster.verdicts.id(narrowed.plugin, narrowed.code, *narrowed.reasons)
-                return np.where(cluster.nodes.present[:size], np.int32(number), np.int32(_ABSENT))
+                return np.where(cluster.nodes.present[:size], np.int32(number), np.int32(ABSENT))
             return narrowed
         found = self.class_of(pod, cluster)
         status = found.rejected
@@ -292,7 +354,7 @@ class Profile:
             others, status = self._cross_node(state, pod, cluster)
         if status is not None:
             number = cluster.verdicts.id(status.plugin, status.code, *status.reasons)
-            return np.where(cluster.nodes.present[:size], np.int32(number), np.int32(_ABSENT))
+            return np.where(cluster.nodes.present[:size], np.int32(number), np.int32(ABSENT))
         return self._verdicts(state, pod, cluster, found, others, self.nominated(pod, cluster))
 
     def verdict_at(self, pod: PodInfo, cluster: Cluster, slot: int) -> int:
@@ -300,7 +362,7 @@ class Profile:
         known = self._classes.get(self.signature_of(pod))
         filters = self.filters
         if known is not None and known.rejected is None and self._named_slots(pod, cluster) is None:
-            number = self._local_verdict(known, pod, cluster, slot)
+            number = local_verdict(known, pod, cluster, slot)
             if number is not None:
                 if number != Verdicts.PASS:
                     return number
@@ -314,23 +376,10 @@ class Profile:
                 continue
             if status.code is not Code.SUCCESS:
                 return cluster.verdicts.id(plugin.name, status.code, *status.reasons)
-            _apply((plugin,), state, pod, cluster, verdicts, at)
+            apply((plugin,), state, pod, cluster, verdicts, at)
             if verdicts[0]:
                 break
         return int(verdicts[0])
-
-    @staticmethod
-    def _local_verdict(known: PodClass, pod: PodInfo, cluster: Cluster, slot: int) -> int | None:
-        """Of the filters that ask one node, in plain numbers, where the class knows the Node; None: it does not."""
-        nodes = cluster.nodes
-        if known.is_stale(cluster) or nodes.node_changed.item(slot) > known.seen:
-            return None
-        number: int = known.fixed_verdicts.item(slot)
-        for plugin in known.filters if number == Verdicts.PASS else ():
-            number = _verdict_of(plugin, known.state, pod, cluster, slot)
-            if number != Verdicts.PASS:
-                break
-        return number
 
     def _scores(
         self,
@@ -360,12 +409,12 @@ class Profile:
         found = self._classes.get(signature)
         nodes = cluster.nodes
         if found is None or found.is_stale(cluster):
-            found = self._classes[signature] = self._new_class(pod, cluster)
-            self._evaluate(found, cluster, nodes.all())
+            found = self._classes[signature] = new_class(pod, cluster, self.filters, self.scorers)
+            evaluate(found, cluster, nodes.all())
             if len(self._classes) > CLASSES:
                 self._classes.popitem(last=False)
         elif found.seen < nodes.version:
-            self._evaluate(found, cluster, nodes.changed_since(found.seen))
+            evaluate(found, cluster, nodes.changed_since(found.seen))
         self._classes.move_to_end(signature)
         found.seen = nodes.version
         return found
@@ -373,69 +422,6 @@ class Profile:
     def signature_of(self, pod: PodInfo) -> bytes:
         """Equal for pods that every plug-in with verdicts on single nodes treats alike."""
         return pod.whole_signature if self.from_outside else pod.signature
-
-    def _new_class(self, pod: PodInfo, cluster: Cluster) -> PodClass:
-        state = CycleState()
-        capacity = cluster.nodes.capacity
-        found = PodClass(
-            pod,
-            state,
-            cluster.nodes.structure,
-            [],
-            [],
-            [],
-            [],
-            [],
-            np.full(capacity, _ABSENT, np.int32),
-            np.full(capacity, _ABSENT, np.int32),
-            np.zeros(capacity),
-            np.zeros(capacity),
-            np.full(capacity, _NEVER),
-        )
-        for plugin in self.filters:
-            if not plugin.local:
-                continue
-            status = plugin.pre_filter(state, pod, cluster)
-            if status.code is Code.SUCCESS:
-                fixed = not found.filters and not getattr(plugin, "usage", True)
-                (found.fixed if fixed else found.filters).append(plugin)
-            elif status.code is not Code.SKIP:
-                found.rejected = replace(status, plugin=plugin.name)
-                return found
-        for scorer, weight in self.scorers:
-            if scorer.local and scorer.pre_score(state, pod, cluster):
-                fixed_scorers = found.scorers if getattr(scorer, "usage", True) else found.fixed_scorers
-                (found.normalized if scorer.normalized else fixed_scorers).append((scorer, weight))
-        found.raw = {scorer.name: np.zeros(capacity) for scorer, _ in found.normalized}
-        return found
-
-    @staticmethod
-    def _evaluate(found: PodClass, cluster: Cluster, at: At) -> None:
-        nodes, pod, state = cluster.nodes, found.pod, found.state
-        if found.rejected is not None or not nodes.length(at):
-            return
-        if found.seen >= 0 and nodes.length(at) <= _FEW and not isinstance(at, slice):
-            for slot in at.tolist():
-                _repair_one(found, cluster, slot)
-            return
-        verdicts: Ids = np.where(nodes.present[at], np.int32(0), np.int32(_ABSENT))
-        _apply(found.fixed, state, pod, cluster, verdicts, at)
-        found.fixed_verdicts[at] = verdicts
-        _apply(found.filters, state, pod, cluster, verdicts, at)
-        total: Floats = np.zeros(len(verdicts))
-        for scorer, weight in found.fixed_scorers:
-            total += weight * scorer.score(state, pod, cluster, at)
-        found.fixed_total[at] = total
-        for scorer, weight in found.scorers:
-            total += weight * scorer.score(state, pod, cluster, at)
-        for scorer, _ in found.normalized:
-            found.raw[scorer.name][at] = scorer.score(state, pod, cluster, at)
-        if found.seen >= 0:
-            found.ruled_out.subtract(_histogram(found.verdicts[at], passes=True))
-        found.ruled_out.update(_histogram(verdicts, passes=True))
-        found.verdicts[at] = verdicts
-        found.total[at] = total
-        found.masked[at] = np.where(verdicts == Verdicts.PASS, total, _NEVER)
 
     # Requeueing
 
@@ -487,96 +473,40 @@ class Profile:
         return node_changed and pod.priority > 0 and cluster.verdicts[number].code is Code.UNSCHEDULABLE
 
 
-def _repair_one(found: PodClass, cluster: Cluster, slot: int) -> None:
-    """``_evaluate`` for the usual case, a node that took a pod, in plain numbers. What asks the Node object alone is
-    asked again when that changed; a node that is turned down needs no scores."""
-    nodes, pod, state = cluster.nodes, found.pod, found.state
-    node_changed = nodes.node_changed.item(slot) > found.seen
-    if node_changed:
-        at = np.array([slot])
-        number = Verdicts.PASS if nodes.present[slot] else _ABSENT
-        for plugin in found.fixed if number == Verdicts.PASS else ():
-            verdict = plugin.filter(state, pod, cluster, at)
-            if verdict is not None and (number := int(verdict[0])) != Verdicts.PASS:
-                break
-        found.fixed_verdicts[slot] = number
-    else:
-        number = found.fixed_verdicts.item(slot)
-    for plugin in found.filters if number == Verdicts.PASS else ():
-        number = _verdict_of(plugin, state, pod, cluster, slot)
-        if number != Verdicts.PASS:
-            break
-    before = found.verdicts.item(slot)
-    if before != number:
-        for changed, step in ((before, -1), (number, 1)):
-            if changed != _ABSENT:
-                found.ruled_out[changed] += step
-        found.verdicts[slot] = number
-    if number != Verdicts.PASS:
-        found.masked[slot] = _NEVER
-        # A node that has room again later is scored then: the fixed part must be that of this Node.
-        if node_changed:
-            _score_fixed(found, cluster, slot)
-        return
-    if node_changed:
-        _score_fixed(found, cluster, slot)
-    total = found.fixed_total.item(slot)
-    for scorer, weight in found.scorers:
-        total += weight * _score_of(scorer, state, pod, cluster, slot)
-    for scorer, _ in found.normalized:
-        if node_changed or getattr(scorer, "usage", True):
-            found.raw[scorer.name][slot] = _score_of(scorer, state, pod, cluster, slot)
-    found.total[slot] = found.masked[slot] = total
-
-
-def _score_fixed(found: PodClass, cluster: Cluster, slot: int) -> None:
-    total = 0.0
-    for scorer, weight in found.fixed_scorers:
-        total += weight * _score_of(scorer, found.state, found.pod, cluster, slot)
-    found.fixed_total[slot] = total
-    for scorer, _ in found.normalized:
-        found.raw[scorer.name][slot] = _score_of(scorer, found.state, found.pod, cluster, slot)
-
-
-def _verdict_of(plugin: Any, state: CycleState, pod: PodInfo, cluster: Cluster, slot: int) -> int:
-    ask = getattr(plugin, "filter_slot", None)
-    if ask is not None:
-        number: int = ask(state, pod, cluster, slot)
-        return number
-    verdict = plugin.filter(state, pod, cluster, np.array([slot]))
-    return Verdicts.PASS if verdict is None else int(verdict[0])
-
-
-def _score_of(scorer: Any, state: CycleState, pod: PodInfo, cluster: Cluster, slot: int) -> float:
-    ask = getattr(scorer, "score_slot", None)
-    score: float = (
-        scorer.score(state, pod, cluster, np.array([slot])).item() if ask is None else ask(state, pod, cluster, slot)
-    )
-    return score
-
-
-def _apply(
-    filters: Sequence[FilterPlugin], state: CycleState, pod: PodInfo, cluster: Cluster, verdicts: Ids, at: At
-) -> None:
-    """The first filter that turns a node down gives the verdict, as if filters ran node by node."""
-    for plugin in filters:
-        found = plugin.filter(state, pod, cluster, at)
-        if found is not None:
-            np.copyto(verdicts, found, where=verdicts == Verdicts.PASS)
-
-
-def _histogram(verdicts: Ids, *, passes: bool = False) -> Counter[int]:
-    if len(verdicts) == 1:
-        number = int(verdicts[0])
-        return Counter({number: 1}) if number > 0 or (passes and number == 0) else Counter()
-    counts = np.bincount(verdicts + 1)  # from -1, a slot without a node
-    pairs = [(int(place) - 1, int(counts[place])) for place in np.flatnonzero(counts)]
-    return Counter({number: count for number, count in pairs if number > 0 or (passes and number == 0)})
-
-
 def _named(counts: Mapping[int, int], cluster: Cluster) -> dict[Verdict, int]:
     """Counts of ids as those of what they mean; what passes is left out."""
     return {cluster.verdicts[number]: count for number, count in counts.items() if count and number > 0}
+
+
+def _by_score(ranked: tuple[float, Group]) -> float:
+    return -ranked[0]
+
+
+def _choose_group(
+    decision: Decision,
+    ranked: Sequence[tuple[float, Group]],
+    equal: int,
+    feasible: int,
+    ruled_out: Mapping[Verdict, int],
+    cluster: Cluster,
+    random: Random,
+) -> Decision:
+    """Any node of the first ``equal`` groups is as good as another; the best come first in ``ranked``."""
+    names = cluster.nodes.names
+    ties = sum(len(group.slots) for _, group in ranked[:equal]) if equal > 1 else len(ranked[0][1].slots)
+    place = random.randrange(ties) if ties > 1 else 0
+    chosen = 0
+    for _, group in ranked[:equal]:
+        if place < len(group.slots):
+            chosen = group.slots[place]
+            break
+        place -= len(group.slots)
+    top: list[tuple[str, float]] = []
+    for score, group in ranked:
+        top += [(names[slot], score) for slot in group.slots[: TOP - len(top)]]
+        if len(top) == TOP:
+            break
+    return Decision(decision.pod, decision.uid, names[chosen], decision.nodes, feasible, ruled_out, top=tuple(top))
 
 
 def _choose(

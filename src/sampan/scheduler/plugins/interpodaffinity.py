@@ -8,11 +8,12 @@ import numpy as np
 
 from sampan.api.labels import Requirement, Selector
 from sampan.scheduler.affinity import Term, terms_of
-from sampan.scheduler.arrays import At, Floats, Ids
+from sampan.scheduler.arrays import At, Bools, Floats, Ids
 from sampan.scheduler.cache import Cluster
+from sampan.scheduler.domains import domain_ids
 from sampan.scheduler.framework import MAX_NODE_SCORE, SKIP, SUCCESS, Code, CycleState, Event, Status
-from sampan.scheduler.plugins.domains import domain_ids, on_each
-from sampan.scheduler.podcounts import Interest
+from sampan.scheduler.nodegroups import Facet
+from sampan.scheduler.podcounts import Counted, Interest
 from sampan.scheduler.podinfo import PodInfo
 
 _AFFINITY = "node(s) didn't match pod affinity rules"
@@ -79,78 +80,80 @@ class InterPodAffinity:
 
     # Filter
 
-    def _refusing(self, pod: PodInfo, cluster: Cluster) -> list[tuple[Term, Floats]]:
-        """Anti-affinity terms of pods on nodes that speak of this pod."""
-        return [
-            (term, vector)
-            for term, vector in cluster.counts.carried()
-            if term.kind == "anti-affinity" and term.matches(pod, cluster.namespace_labels)
-        ]
-
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
         terms = terms_of(pod)
         if terms.error:
             return Status(Code.UNRESOLVABLE, (terms.error,))
-        refusing = self._refusing(pod, cluster)
+        about = cluster.counts.carried_about(pod, cluster.namespace_labels)
+        refusing = [term for term in about if term.kind == "anti-affinity"]
         state.data[self.name] = refusing
         return SUCCESS if terms.affinity or terms.anti_affinity or refusing else SKIP
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
-        nodes, terms = cluster.nodes, terms_of(pod)
-        found = np.zeros(nodes.size, np.int32)
-        for term, vector in state.data[self.name]:
-            taken = on_each(domain_ids(nodes, term.topology_key), vector) > 0
+        nodes, terms, counts = cluster.nodes, terms_of(pod), cluster.counts
+        found = np.zeros(nodes.length(at), np.int32)
+        for term in state.data[self.name]:
+            taken = counts.in_domains(term, term.topology_key)[domain_ids(nodes, term.topology_key)[at]] > 0
             found[taken] = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _EXISTING)
         for term in terms.anti_affinity:
-            vector = cluster.counts.of(interest_of((term,), cluster))
-            taken = on_each(domain_ids(nodes, term.topology_key), vector) > 0
+            there = counts.in_domains(interest_of((term,), cluster), term.topology_key)
+            taken = there[domain_ids(nodes, term.topology_key)[at]] > 0
             found[taken] = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _ANTI_AFFINITY)
         if terms.affinity:
             # Last, because it wins: a node that fails several is told of affinity first.
-            found[~self._together(pod, cluster)] = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, _AFFINITY)
-        return found[at]
+            found[~self._together(pod, cluster, at)] = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, _AFFINITY)
+        return found
 
     @staticmethod
-    def _together(pod: PodInfo, cluster: Cluster) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _together(pod: PodInfo, cluster: Cluster, at: At) -> Bools:
         nodes, terms = cluster.nodes, terms_of(pod).affinity
-        vector = cluster.counts.of(interest_of(terms, cluster))
-        labelled = np.ones(nodes.size, np.bool_)
-        matched = np.ones(nodes.size, np.bool_)
+        interest = interest_of(terms, cluster)
+        labelled = np.ones(nodes.length(at), np.bool_)
+        matched = np.ones(nodes.length(at), np.bool_)
         anywhere = False
         for term in terms:
-            ids = domain_ids(nodes, term.topology_key)
-            here = on_each(ids, vector) > 0
+            ids = domain_ids(nodes, term.topology_key)[at]
+            there = cluster.counts.in_domains(interest, term.topology_key)
             labelled &= ids > 0
-            matched &= here
-            anywhere = anywhere or bool(here.any())
+            matched &= there[ids] > 0
+            anywhere = anywhere or bool(there.any())
         # The first of a group that wants to be together: it may start anywhere.
         if not anywhere and all(term.matches(pod, cluster.namespace_labels) for term in terms):
             return labelled
         return matched & labelled
 
+    def filter_looks_at(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> list[Facet]:
+        terms = terms_of(pod)
+        found = [Facet(term.topology_key, term) for term in state.data[self.name]]
+        found += [Facet(term.topology_key, interest_of((term,), cluster)) for term in terms.anti_affinity]
+        if terms.affinity:
+            interest = interest_of(terms.affinity, cluster)
+            found += [Facet(term.topology_key, interest) for term in terms.affinity]
+        return found
+
     # Score
 
     def pre_score(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> bool:
-        weighted: list[tuple[str, float, Floats]] = []
+        weighted: list[tuple[str, float, Counted]] = []
         for term in terms_of(pod).preferred:
-            weighted.append((term.topology_key, term.weight, cluster.counts.of(interest_of((term,), cluster))))
-        if self._ignore_preferred and not weighted:
-            state.data[f"{self.name}/score"] = []
-            return False
-        for term, vector in cluster.counts.carried():
-            weight = self._hard_weight if term.kind == "affinity" else term.weight
-            if weight and term.matches(pod, cluster.namespace_labels):
-                weighted.append((term.topology_key, weight, vector))
-        weighted = [item for item in weighted if item[2].any()]
+            weighted.append((term.topology_key, term.weight, interest_of((term,), cluster)))
         state.data[f"{self.name}/score"] = weighted
+        if self._ignore_preferred and not weighted:
+            return False
+        for term in cluster.counts.carried_about(pod, cluster.namespace_labels):
+            weight = self._hard_weight if term.kind == "affinity" else term.weight
+            if weight:
+                weighted.append((term.topology_key, weight, term))
         return bool(weighted)
 
     def score(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Floats:
-        total = np.zeros(cluster.nodes.size)
-        for key, weight, vector in state.data[f"{self.name}/score"]:
-            total += weight * on_each(domain_ids(cluster.nodes, key), vector)
-        found: Floats = total[at]
-        return found
+        total = np.zeros(cluster.nodes.length(at))
+        for key, weight, counted in state.data[f"{self.name}/score"]:
+            total += weight * cluster.counts.in_domains(counted, key)[domain_ids(cluster.nodes, key)[at]]
+        return total
+
+    def score_looks_at(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> list[Facet]:
+        return [Facet(key, counted) for key, _, counted in state.data[f"{self.name}/score"]]
 
     def normalize(self, state: CycleState, scores: Floats) -> Floats:
         lowest, highest = scores.min(), scores.max()

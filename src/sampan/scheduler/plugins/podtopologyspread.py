@@ -5,10 +5,11 @@ A pod without constraints gets the system's default wishes (zones, hosts) when a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Sequence
+from dataclasses import field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sampan.api import labels
 from sampan.api.labels import Selector
@@ -21,8 +22,9 @@ from sampan.records import dataclass
 from sampan.scheduler.affinity import with_label_keys
 from sampan.scheduler.arrays import At, Bools, Floats, Ids, Taint
 from sampan.scheduler.cache import Cluster
+from sampan.scheduler.domains import domain_ids
 from sampan.scheduler.framework import MAX_NODE_SCORE, SKIP, SUCCESS, Code, CycleState, Event, Status, Verdicts
-from sampan.scheduler.plugins.domains import domain_ids, sum_by_domain
+from sampan.scheduler.nodegroups import Facet
 from sampan.scheduler.plugins.nodeaffinity import match_required
 from sampan.scheduler.podcounts import Interest
 from sampan.scheduler.podinfo import PodInfo
@@ -41,6 +43,8 @@ class Constraint:
     min_domains: int = 1
     honor_affinity: bool = True
     honor_taints: bool = False
+    #: who is counted, by the namespace of the pods
+    interests: dict[str, Interest] = field(default_factory=dict, compare=False, repr=False)
 
 
 def constraints_of(pod: PodInfo, action: str) -> tuple[Constraint, ...]:
@@ -109,24 +113,27 @@ class PodTopologySpread:
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
         nodes = cluster.nodes
         constraints = self._rules(pod, cluster)
-        found = np.zeros(nodes.size, np.int32)
-        labelled = _labelled(cluster, constraints)
+        found = np.zeros(nodes.length(at), np.int32)
+        keys = _keys(constraints)
         for constraint in constraints:
-            ids = domain_ids(nodes, constraint.topology_key)
-            eligible = labelled & _eligible(cluster, pod, constraint)
-            counts = sum_by_domain(ids, _matching(cluster, pod, constraint) * eligible)
-            exists = np.zeros(len(counts), np.bool_)
-            exists[ids[eligible]] = True
-            exists[0] = False
-            lowest = counts[exists].min() if exists.any() else np.inf
-            if exists.sum() < constraint.min_domains:
+            here = domain_ids(nodes, constraint.topology_key)[at]
+            counted = _counted(cluster, pod, constraint, keys)
+            counts = _sums(cluster, pod, constraint, counted)
+            domains = counted.domains
+            lowest = counts[domains].min() if len(domains) else np.inf
+            if len(domains) < constraint.min_domains:
                 lowest = 0
             own = constraint.selector.matches(pod.labels)
-            skewed = counts[ids] + own - lowest > constraint.max_skew
+            skewed = counts[here] + own - lowest > constraint.max_skew
             free = found == Verdicts.PASS
             found[free & skewed] = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _SKEWED)
-            found[free & (ids == 0)] = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, _UNLABELLED)
-        return found[at]
+            found[free & (here == 0)] = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, _UNLABELLED)
+        return found
+
+    def filter_looks_at(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> list[Facet]:
+        constraints = self._rules(pod, cluster)
+        keys = _keys(constraints)
+        return [_facet(cluster, pod, constraint, keys) for constraint in constraints]
 
     # Score
 
@@ -147,27 +154,36 @@ class PodTopologySpread:
         return bool(wishes)
 
     def score(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Floats:
-        """``at`` are the feasible nodes."""
+        """``at`` are the feasible nodes, or one for each kind of them (``CycleState.nodes_at``)."""
         nodes = cluster.nodes
         constraints, strict = state.data[self.name]
-        labelled = _labelled(cluster, constraints) if strict else nodes.present[: nodes.size]
-        counted = labelled[at]
+        keys = _keys(constraints) if strict else ()
+        counted = _labelled(cluster, keys)[at]
         state.data[f"{self.name}/ignored"] = ~counted
         total = np.zeros(len(counted))
         for constraint in constraints:
-            ids = domain_ids(nodes, constraint.topology_key)
-            here = ids[at]
+            here = domain_ids(nodes, constraint.topology_key)[at]
             if constraint.topology_key == HOSTNAME:
-                size = int(counted.sum())
-                counts = _matching(cluster, pod, constraint)[at]
+                size = int(counted.sum() if state.nodes_at is None else state.nodes_at[counted].sum())
+                counts = cluster.counts.of(_interest(pod, constraint))[at]
             else:
                 size = int(np.count_nonzero(np.bincount(here[counted])[1:]))
-                eligible = labelled & _eligible(cluster, pod, constraint)
-                counts = sum_by_domain(ids, _matching(cluster, pod, constraint) * eligible)[here]
+                counts = _sums(cluster, pod, constraint, _counted(cluster, pod, constraint, keys))[here]
             wish = counts * np.log(size + 2) + (constraint.max_skew - 1)
             total += np.where(here > 0, wish, 0)
         rounded: Floats = np.where(counted, np.floor(total + 0.5), 0)
         return rounded
+
+    def score_looks_at(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> list[Facet]:
+        constraints, strict = state.data[self.name]
+        keys = _keys(constraints) if strict else ()
+        found = []
+        for constraint in constraints:
+            if constraint.topology_key == HOSTNAME:
+                found += [Facet("", _interest(pod, constraint)), Facet(HOSTNAME)]
+            else:
+                found.append(replace(_facet(cluster, pod, constraint, keys), whole=True))
+        return found
 
     def normalize(self, state: CycleState, scores: Floats) -> Floats:
         ignored: Bools = state.data[f"{self.name}/ignored"]
@@ -190,10 +206,13 @@ def _defaults(items: Sequence[Obj], pod: PodInfo, cluster: Cluster) -> tuple[Con
     return tuple(replace(_parse(pod, item), selector=selector) for item in items)
 
 
-def _labelled(cluster: Cluster, constraints: Sequence[Constraint]) -> Bools:
-    """Nodes with all of their labels. Not to be changed: it is kept."""
-    keys = tuple(constraint.topology_key for constraint in constraints)
-    return cluster.nodes.remembered(("labelled", keys), lambda: _find_labelled(cluster, keys))
+def _keys(constraints: Sequence[Constraint]) -> tuple[str, ...]:
+    return tuple(constraint.topology_key for constraint in constraints)
+
+
+def _labelled(cluster: Cluster, keys: tuple[str, ...]) -> Bools:
+    """Nodes with all of these labels. Not to be changed: it is kept."""
+    return cluster.nodes.remembered_of_layout(("labelled", keys), lambda: _find_labelled(cluster, keys))
 
 
 def _find_labelled(cluster: Cluster, keys: Sequence[str]) -> Bools:
@@ -203,15 +222,47 @@ def _find_labelled(cluster: Cluster, keys: Sequence[str]) -> Bools:
     return found
 
 
-def _matching(cluster: Cluster, pod: PodInfo, constraint: Constraint) -> Floats:
-    return cluster.counts.of(Interest(frozenset((pod.namespace,)), constraint.selector, living=True))
+def _interest(pod: PodInfo, constraint: Constraint) -> Interest:
+    """Made once for the pods of a template: its hash takes long."""
+    kept = constraint.interests.get(pod.namespace)
+    if kept is None:
+        if len(constraint.interests) >= _KEPT:
+            constraint.interests.clear()
+        kept = Interest(frozenset((pod.namespace,)), constraint.selector, living=True)
+        constraint.interests[pod.namespace] = kept
+    return kept
 
 
-def _eligible(cluster: Cluster, pod: PodInfo, constraint: Constraint) -> Bools:
-    """Nodes whose pods count, by the constraint's inclusion policies. Not to be changed: it is kept."""
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """The nodes whose pods count, what tells them from other sets, and the domains that have one."""
+
+    nodes: Bools
+    key: Hashable
+    domains: NDArray[np.intp]
+
+
+def _counted(cluster: Cluster, pod: PodInfo, constraint: Constraint, keys: tuple[str, ...]) -> _Counted:
+    """By the constraint's inclusion policies, of nodes with all labels. Not to be changed: it is kept."""
     policies = constraint.honor_affinity, constraint.honor_taints
-    key = (*policies, pod.signature) if any(policies) else policies
-    return cluster.nodes.remembered(("eligible", *key), lambda: _find_eligible(cluster, pod, constraint))
+    key = (keys, *policies, pod.signature) if any(policies) else (keys, *policies)
+
+    def find() -> _Counted:
+        eligible = _labelled(cluster, keys) & _find_eligible(cluster, pod, constraint)
+        ids = domain_ids(cluster.nodes, constraint.topology_key)[eligible]
+        return _Counted(eligible, key, np.flatnonzero(np.bincount(ids, minlength=1)[1:]) + 1)
+
+    return cluster.nodes.remembered_of_layout(("counted", constraint.topology_key, key), find)
+
+
+def _sums(cluster: Cluster, pod: PodInfo, constraint: Constraint, counted: _Counted) -> Floats:
+    interest = _interest(pod, constraint)
+    return cluster.counts.in_domains(interest, constraint.topology_key, counted.nodes, counted.key)
+
+
+def _facet(cluster: Cluster, pod: PodInfo, constraint: Constraint, keys: tuple[str, ...]) -> Facet:
+    counted = _counted(cluster, pod, constraint, keys)
+    return Facet(constraint.topology_key, _interest(pod, constraint), counted.nodes, counted.key)
 
 
 def _find_eligible(cluster: Cluster, pod: PodInfo, constraint: Constraint) -> Bools:
