@@ -19,9 +19,11 @@ from sampan.api.nodes.status import is_cordoned
 from sampan.api.pods.requests import amounts
 from sampan.api.reading import part, parts, text, text_map, texts, whole
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.scheduler.podinfo import PodInfo
 
 T = TypeVar("T")
+Number = TypeVar("Number", bound=np.generic)
 
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
@@ -78,6 +80,16 @@ class Taint(tuple[str, str, str]):
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Of one resource on all slots. ``amounts`` are at least one, to divide by; ``everywhere``: all nodes offer it."""
+
+    amounts: Floats
+    offered: Bools
+    everywhere: bool
+    largest: int
+
+
 class NodeArrays:
     """Invariants: ``slot_of[name]`` is unique and ``present`` there; a slot that is not present has neither labels
     nor usage; ``changed[slot]`` grows with every change of that slot."""
@@ -119,6 +131,8 @@ class NodeArrays:
         self.layout = 0
         #: what follows from these alone
         self._layout_memo: dict[Any, Any] = {}
+        #: vectors of what follows from each slot by itself, with the version that they are of
+        self._followed: dict[Any, tuple[int, Any]] = {}
 
     # Nodes
 
@@ -196,6 +210,28 @@ class NodeArrays:
     def remembered_of_layout(self, key: Any, make: Callable[[], T]) -> T:
         """What ``make`` finds from the nodes' names, labels and taints, kept until one of these changes."""
         return _kept(self._layout_memo, key, make)
+
+    def followed(self, key: Any, make: Callable[[At], NDArray[Number]]) -> NDArray[Number]:
+        """What ``make`` finds of each slot, from that slot and the pods on it alone: kept, and found anew where a slot
+        changed. For a few keys, those of plug-ins. Not to be changed."""
+        values: NDArray[Number] | None
+        seen, values = self._followed.get(key, (-1, None))
+        if values is None or len(values) != self.size:
+            values = make(self.all())
+        elif seen != self.version:
+            at = self.changed_since(seen)
+            values[at] = make(at)
+        self._followed[key] = self.version, values
+        return values
+
+    def capacity_of(self, resource: str) -> Capacity:
+        return self.remembered(("capacity", resource), lambda: self._find_capacity(self.row(resource)))
+
+    def _find_capacity(self, row: int) -> Capacity:
+        amounts = self.allocatable[row, : self.size]
+        offered = amounts > 0
+        everywhere = bool(offered[self.present[: self.size]].all())
+        return Capacity(np.maximum(amounts, 1).astype(np.float64), offered, everywhere, int(amounts.max(initial=0)))
 
     def _layout_was_changed(self) -> None:
         self.layout += 1

@@ -19,6 +19,7 @@ from sampan.api.clock import Random
 from sampan.api.types import Obj
 from sampan.scheduler import preempting
 from sampan.scheduler.cache import Cluster
+from sampan.scheduler.choosing import TOP
 from sampan.scheduler.decision import Decision
 from sampan.scheduler.extending.client import Extender, ExtenderFailed
 from sampan.scheduler.extending.messages import MAX_PRIORITY, Filtered, Victims
@@ -26,7 +27,7 @@ from sampan.scheduler.extending.settings import ExtenderConfig
 from sampan.scheduler.framework import MAX_NODE_SCORE, SKIP, SUCCESS, Code, Status, Verdict, Verdicts
 from sampan.scheduler.plugins.defaultpreemption import Candidate, Preemption
 from sampan.scheduler.podinfo import PodInfo
-from sampan.scheduler.profile import TOP, Profile
+from sampan.scheduler.profile import Profile
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sampan.records import dataclass
-from sampan.scheduler.arrays import At, Floats, Ids
+from sampan.scheduler.arrays import At, Floats, Ids, NodeArrays
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.framework import Code, CycleState, FilterPlugin, ScorePlugin, Status, Verdicts
 from sampan.scheduler.podinfo import PodInfo
@@ -110,7 +110,7 @@ def evaluate(found: PodClass, cluster: Cluster, at: At) -> None:
         for slot in at.tolist():
             repair_one(found, cluster, slot)
         return
-    verdicts: Ids = np.where(nodes.present[at], np.int32(0), np.int32(ABSENT))
+    verdicts: Ids = nodes.remembered_of_layout("verdicts of nodes", lambda: _of_nodes(nodes))[at].copy()
     apply(found.fixed, state, pod, cluster, verdicts, at)
     found.fixed_verdicts[at] = verdicts
     apply(found.filters, state, pod, cluster, verdicts, at)
@@ -138,6 +138,12 @@ def evaluate(found: PodClass, cluster: Cluster, at: At) -> None:
     found.verdicts[at] = verdicts
     found.total[at] = total
     found.masked[at] = np.where(passing, total, NEVER)
+
+
+def _of_nodes(nodes: NodeArrays) -> Ids:
+    """What is said of slots before any filter was asked."""
+    found: Ids = np.where(nodes.present[: nodes.size], np.int32(Verdicts.PASS), np.int32(ABSENT))
+    return found
 
 
 def repair_one(found: PodClass, cluster: Cluster, slot: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from sampan.api.reading import part
 from sampan.records import dataclass
 from sampan.scheduler.arrays import Floats, Ids
 from sampan.scheduler.cache import Cluster
+from sampan.scheduler.choosing import SORTED, TOP, choose, decide_grouped, named
 from sampan.scheduler.decision import Decision
 from sampan.scheduler.framework import (
     Code,
@@ -32,7 +33,7 @@ from sampan.scheduler.framework import (
     Verdict,
     Verdicts,
 )
-from sampan.scheduler.nodegroups import BUILT_AFTER, Facet, Group, NodeGroups, can_group
+from sampan.scheduler.nodegroups import BUILT_AFTER, Facet, NodeGroups, Slots, can_group
 from sampan.scheduler.podclass import ABSENT, NEVER, PodClass, apply, evaluate, histogram, local_verdict, new_class
 from sampan.scheduler.podinfo import PodInfo
 
@@ -40,16 +41,9 @@ from sampan.scheduler.podinfo import PodInfo
 CLASSES = 64
 #: Of these, whose nodes are in groups: one takes some 30 bytes a node.
 GROUPED = 64
-TOP = 3
 #: Filters beyond one node whose hints see of a pod its namespace, labels and wishes for company.
 BY_TEMPLATE = frozenset(("PodTopologySpread", "InterPodAffinity"))
-#: Nodes among which the best few are looked for; of more, those that are as good as the best are told.
-_SORTED = 512
 _ELSEWHERE = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
-
-
-#: numbers of slots
-Slots: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
 
 
 @dataclass(slots=True)
@@ -101,24 +95,24 @@ class Profile:
         if not nominated:
             groups = self._groups_of(state, pod, cluster, found, others, scorers)
             if groups is not None:
-                grouped = self._decide_grouped(decision, state, pod, cluster, random, found, groups, others, scorers)
+                grouped = decide_grouped(decision, state, pod, cluster, random, found, groups, others, scorers)
                 if grouped is not None:
                     return grouped
         if not others and not nominated and not scorers and not found.normalized:
             return self._fast(decision, found, cluster, random)
         verdicts = self._verdicts(state, pod, cluster, found, others, nominated)
         feasible = np.flatnonzero(verdicts == Verdicts.PASS)
-        decision = replace(decision, feasible=len(feasible), ruled_out=_named(histogram(verdicts), cluster))
+        decision = replace(decision, feasible=len(feasible), ruled_out=named(histogram(verdicts), cluster))
         if not len(feasible):
             return replace(decision, verdicts=verdicts)
         scores = self._scores(state, pod, cluster, found, scorers, feasible)
-        return _choose(decision, feasible, scores, cluster, random)
+        return choose(decision, feasible, scores, cluster, random)
 
     def survey(self, pod: PodInfo, cluster: Cluster) -> Decision:
         """Filters alone: a decision without a node, for somebody else to narrow down."""
         verdicts = self.verdicts(pod, cluster) if cluster.nodes.count else np.zeros(0, np.int32)
         feasible = int((verdicts == Verdicts.PASS).sum())
-        ruled_out = _named(histogram(verdicts), cluster)
+        ruled_out = named(histogram(verdicts), cluster)
         return Decision(pod.key, pod.uid, "", cluster.nodes.count, feasible, ruled_out, verdicts=verdicts)
 
     def scores_on(self, pod: PodInfo, cluster: Cluster, slots: Slots) -> Floats:
@@ -165,7 +159,7 @@ class Profile:
         if isinstance(verdicts, Status):
             return self._rejected(decision, verdicts)
         feasible = slots[verdicts[slots] == Verdicts.PASS]
-        ruled_out = _named(histogram(verdicts), cluster)
+        ruled_out = named(histogram(verdicts), cluster)
         decision = replace(decision, feasible=len(feasible), ruled_out=ruled_out)
         if not len(feasible):
             return replace(decision, verdicts=verdicts)
@@ -176,7 +170,7 @@ class Profile:
                 if scorer.pre_score(state, pod, cluster):
                     raw = scorer.score(state, pod, cluster, feasible)
                     scores += weight * (scorer.normalize(state, raw) if scorer.normalized else raw)
-        return _choose(decision, feasible, scores, cluster, random)
+        return choose(decision, feasible, scores, cluster, random)
 
     def _groups_of(
         self,
@@ -211,64 +205,10 @@ class Profile:
             self._groups.move_to_end(key)
         return groups if groups.ready(found, cluster, facets, self.grouped_after) else None
 
-    @staticmethod
-    def _decide_grouped(
-        decision: Decision,
-        state: CycleState,
-        pod: PodInfo,
-        cluster: Cluster,
-        random: Random,
-        found: PodClass,
-        groups: NodeGroups,
-        others: Sequence[FilterPlugin],
-        scorers: Sequence[tuple[ScorePlugin, int]],
-    ) -> Decision | None:
-        """From one node of each group. None: no node can take the pod, and what is told of that takes a look at all."""
-        if not groups.groups:
-            return None
-        feasible = found.ruled_out[Verdicts.PASS]
-        if not others and not scorers and not found.normalized:
-            best = groups.groups[max(groups.groups)]
-            ranked = [(best.key[0], best)]
-            if len(best.slots) < TOP and len(groups.groups) > 1:
-                ranked = sorted(((key[0], group) for key, group in groups.groups.items()), key=_by_score)
-            return _choose_group(decision, ranked, 1, feasible, _named(found.ruled_out, cluster), cluster, random)
-        listed = list(groups.groups.values())
-        at = np.array([group.slots[0] for group in listed], np.intp)
-        nodes_at: Ids = np.array([len(group.slots) for group in listed], np.int32)
-        ruled_out = found.ruled_out
-        if others:
-            verdicts: Ids = np.zeros(len(at), np.int32)
-            apply(others, state, pod, cluster, verdicts, at)
-            passing = verdicts == Verdicts.PASS
-            if not passing.all():
-                if not passing.any():
-                    return None
-                ruled_out = ruled_out.copy()
-                for number, nodes in zip(verdicts.tolist(), nodes_at.tolist(), strict=True):
-                    if number != Verdicts.PASS:
-                        ruled_out[number] += nodes
-                chosen = np.flatnonzero(passing)
-                listed, at, nodes_at = [listed[place] for place in chosen.tolist()], at[chosen], nodes_at[chosen]
-                feasible = int(nodes_at.sum())
-        scores: Floats = np.array([group.key[0] for group in listed])
-        if feasible > 1:
-            for place, (plugin, weight) in enumerate(found.normalized, 1):
-                raw = np.array([group.key[place] for group in listed])
-                scores += weight * plugin.normalize(found.state, raw)
-            state.nodes_at = nodes_at
-            for plugin, weight in scorers:
-                scores += weight * plugin.normalize(state, plugin.score(state, pod, cluster, at))
-        order = np.argsort(-scores, kind="stable").tolist()
-        values = scores.tolist()
-        ranked = [(values[place], listed[place]) for place in order]
-        equal = sum(1 for value in values if value == values[order[0]])
-        return _choose_group(decision, ranked, equal, feasible, _named(ruled_out, cluster), cluster, random)
-
     def _fast(self, decision: Decision, found: PodClass, cluster: Cluster, random: Random) -> Decision:
         masked = found.masked[: cluster.nodes.size]
         best = masked.max()
-        ruled_out = _named(found.ruled_out, cluster)
+        ruled_out = named(found.ruled_out, cluster)
         feasible = found.ruled_out[Verdicts.PASS]
         if best == NEVER:
             verdicts = found.verdicts[: cluster.nodes.size]
@@ -277,7 +217,7 @@ class Profile:
         names = cluster.nodes.names
         chosen = int(ties[random.randrange(len(ties))]) if len(ties) > 1 else int(ties[0])
         top = [(names[int(slot)], float(best)) for slot in ties[:TOP]]
-        if len(top) < TOP and feasible > len(top) and len(masked) <= _SORTED:
+        if len(top) < TOP and feasible > len(top) and len(masked) <= SORTED:
             top = [(names[int(slot)], float(masked[slot])) for slot in np.argsort(-masked)[: min(TOP, feasible)]]
         return Decision(decision.pod, decision.uid, names[chosen], decision.nodes, feasible, ruled_out, top=tuple(top))
 
@@ -471,57 +411,3 @@ class Profile:
         # Not yet free, but perhaps now a node that preemption can free.
         node_changed = event in (Event.NODE_ADD, Event.NODE_UPDATE)
         return node_changed and pod.priority > 0 and cluster.verdicts[number].code is Code.UNSCHEDULABLE
-
-
-def _named(counts: Mapping[int, int], cluster: Cluster) -> dict[Verdict, int]:
-    """Counts of ids as those of what they mean; what passes is left out."""
-    return {cluster.verdicts[number]: count for number, count in counts.items() if count and number > 0}
-
-
-def _by_score(ranked: tuple[float, Group]) -> float:
-    return -ranked[0]
-
-
-def _choose_group(
-    decision: Decision,
-    ranked: Sequence[tuple[float, Group]],
-    equal: int,
-    feasible: int,
-    ruled_out: Mapping[Verdict, int],
-    cluster: Cluster,
-    random: Random,
-) -> Decision:
-    """Any node of the first ``equal`` groups is as good as another; the best come first in ``ranked``."""
-    names = cluster.nodes.names
-    ties = sum(len(group.slots) for _, group in ranked[:equal]) if equal > 1 else len(ranked[0][1].slots)
-    place = random.randrange(ties) if ties > 1 else 0
-    chosen = 0
-    for _, group in ranked[:equal]:
-        if place < len(group.slots):
-            chosen = group.slots[place]
-            break
-        place -= len(group.slots)
-    top: list[tuple[str, float]] = []
-    for score, group in ranked:
-        top += [(names[slot], score) for slot in group.slots[: TOP - len(top)]]
-        if len(top) == TOP:
-            break
-    return Decision(decision.pod, decision.uid, names[chosen], decision.nodes, feasible, ruled_out, top=tuple(top))
-
-
-def _choose(
-    decision: Decision,
-    feasible: Slots,
-    scores: Floats,
-    cluster: Cluster,
-    random: Random,
-) -> Decision:
-    best = scores.max()
-    ties = np.flatnonzero(scores == best)
-    names = cluster.nodes.names
-    chosen = int(feasible[ties[random.randrange(len(ties))]])
-    top = [(names[int(feasible[place])], float(best)) for place in ties[:TOP]]
-    if len(top) < TOP and len(top) < len(scores) <= _SORTED:
-        order = np.argsort(-scores, kind="stable")[:TOP]
-        top = [(names[int(feasible[place])], float(scores[place])) for place in order]
-    return replace(decision, node=names[chosen], top=tuple(top))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sampan.records import dataclass
-from sampan.scheduler.arrays import CPU, MEMORY, PODS, At, Floats, Ids, Ints, NodeArrays
+from sampan.scheduler.arrays import CPU, MEMORY, PODS, At, Bools, Floats, Ids, Ints, NodeArrays
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.framework import MAX_NODE_SCORE, Code, CycleState, Verdicts
 from sampan.scheduler.plugins.base import LocalFilter, LocalScore
@@ -60,7 +60,10 @@ class NodeResourcesFit(LocalFilter, LocalScore):
                 never[:] = True
                 continue
             allocatable = nodes.allocatable[row, at]
-            short |= (allocatable - nodes.requested[row, at] < value).astype(np.int64) << bit
+            lacking = allocatable - nodes.requested[row, at] < value
+            if not lacking.any():
+                continue
+            short |= lacking.astype(np.int64) << bit
             if row != PODS:
                 never |= allocatable < value
         if not short.any():
@@ -114,6 +117,8 @@ class NodeResourcesFit(LocalFilter, LocalScore):
         slot = nodes.only(at)
         if slot is not None and self._strategy.type == "LeastAllocated":
             return np.array([self._least_allocated_at(nodes, pod, slot)])
+        if self._strategy.type == "LeastAllocated" and (quick := self._least_allocated(nodes, pod, at)) is not None:
+            return quick
         total = np.zeros(nodes.length(at), np.int64)
         weights = np.zeros(nodes.length(at), np.int64)
         for resource, weight in self._strategy.resources:
@@ -125,6 +130,23 @@ class NodeResourcesFit(LocalFilter, LocalScore):
             weights += np.where(offered, weight, 0)
         result: Floats = np.floor_divide(total, np.maximum(weights, 1)).astype(np.float64)
         return result
+
+    def _least_allocated(self, nodes: NodeArrays, pod: PodInfo, at: At) -> Floats | None:
+        """In floating point, where every node offers every resource; None: not here."""
+        offers = [nodes.capacity_of(resource) for resource, _ in self._strategy.resources]
+        if not all(offer.everywhere and offer.largest < _EXACT for offer in offers):
+            return None
+        total: Floats = np.zeros(nodes.length(at))
+        for (resource, weight), offer in zip(self._strategy.resources, offers, strict=True):
+            capacity = offer.amounts[at]
+            left = capacity - _requested_with(nodes, nodes.row(resource), resource, pod, at)
+            np.maximum(left, 0.0, out=left)
+            left *= float(MAX_NODE_SCORE)
+            left /= capacity
+            np.floor(left, out=left)
+            total += left if weight == 1 else left * weight
+        total /= max(sum(weight for _, weight in self._strategy.resources), 1)
+        return np.floor(total, out=total)
 
     def _least_allocated_at(self, nodes: NodeArrays, pod: PodInfo, slot: int) -> float:
         total = weights = 0
@@ -199,12 +221,26 @@ class NodeResourcesBalancedAllocation(LocalScore):
         slot = nodes.only(at)
         if slot is not None and len(rows) == 2:
             return np.array([self._change_of_two(nodes, pod, rows, slot)])
-        wanted = np.array([[pod.requests.get(resource, 0)] for resource in self._resources])
-        allocatable = np.stack([nodes.allocatable[row, at] for row in rows])
-        held = np.stack([nodes.requested[row, at] for row in rows])
-        change = _change_of_balance(_balance(held, allocatable), _balance(held + wanted, allocatable))
+        without = nodes.followed((self.name, self._resources), lambda at: self._balance(nodes, None, at))[at]
+        change = _change_of_balance(without, self._balance(nodes, pod, at))
         result: Floats = change.astype(np.float64)
         return result
+
+    def _balance(self, nodes: NodeArrays, pod: PodInfo | None, at: At) -> Ints:
+        """With the pod, or as it is."""
+        wanted = [pod.requests.get(resource, 0) if pod is not None else 0 for resource in self._resources]
+        rows = [nodes.row(resource) for resource in self._resources]
+        if len(rows) == 2:
+            offers = [nodes.capacity_of(resource) for resource in self._resources]
+            both = None if all(offer.everywhere for offer in offers) else (offers[0].offered & offers[1].offered)[at]
+            shares = [
+                _share(nodes.requested[row, at], value, offer.amounts[at])
+                for row, value, offer in zip(rows, wanted, offers, strict=True)
+            ]
+            return _balance_of_pairs(shares[0], shares[1], both)
+        allocatable = np.stack([nodes.allocatable[row, at] for row in rows])
+        held = np.stack([nodes.requested[row, at] for row in rows])
+        return _balance(held + np.array(wanted).reshape(-1, 1), allocatable)
 
     def score_slot(self, state: CycleState, pod: PodInfo, cluster: Cluster, slot: int) -> float:
         nodes = cluster.nodes
@@ -228,17 +264,31 @@ def _balance_of_two(fractions: Sequence[float]) -> int:
     return int((1 - deviation) * MAX_NODE_SCORE)
 
 
+def _share(held: Ints, more: int, capacity: Floats) -> Floats:
+    share: Floats = (held + more if more else held) / capacity
+    return np.minimum(share, 1.0, out=share)
+
+
+def _balance_of_pairs(first: Floats, second: Floats, both: Bools | None) -> Ints:
+    """Upstream's short form for two resources, so that rounding agrees too; ``both``: where both are offered, None
+    everywhere."""
+    apart = np.abs(first - second)
+    apart /= 2
+    if both is not None:
+        apart[~both] = 0.0
+    np.subtract(1, apart, out=apart)
+    apart *= MAX_NODE_SCORE
+    found: Ints = apart.astype(np.int64)
+    return found
+
+
 def _balance(requested: Ints, allocatable: Ints) -> Ints:
     """One less the standard deviation of what is in use of each resource, of a hundred. Both are resource × slot."""
     offered = allocatable > 0
     fractions = np.where(offered, np.minimum(requested / np.maximum(allocatable, 1), 1.0), 0.0)
     count = np.maximum(offered.sum(axis=0), 1)
-    if len(fractions) == 2:
-        # Upstream's short form for two resources, so that rounding agrees too.
-        deviation = np.where(count == 2, np.abs((fractions[0] - fractions[1]) / 2), 0.0)
-    else:
-        mean = fractions.sum(axis=0) / count
-        deviation = np.sqrt((np.where(offered, fractions - mean, 0.0) ** 2).sum(axis=0) / count)
+    mean = fractions.sum(axis=0) / count
+    deviation = np.sqrt((np.where(offered, fractions - mean, 0.0) ** 2).sum(axis=0) / count)
     found: Ints = ((1 - deviation) * MAX_NODE_SCORE).astype(np.int64)
     return found
 
@@ -246,4 +296,4 @@ def _balance(requested: Ints, allocatable: Ints) -> Ints:
 def _change_of_balance(without: Any, including: Any) -> Any:
     """50 to 100, and 75 where the pod changes nothing (kubernetes pull request 135573)."""
     half = MAX_NODE_SCORE // 2
-    return half + (half + including - without) // 2
+    return half + (half + including - without >> 1)  # rounded down, below zero too
