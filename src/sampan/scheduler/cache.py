@@ -87,6 +87,13 @@ class Cluster:
 
     def put_pod(self, pod: PodInfo) -> None:
         """The informer's word: replaces an assumption and any earlier state."""
+        if self._where.get(pod.uid) == pod.node_name and self.pods_on[pod.node_name][pod.uid].weighs_as(pod):
+            # As most were assumed to be: nothing that anybody counts is another.
+            self.pods_on[pod.node_name][pod.uid] = pod
+            self.counts.renew(pod)
+            self._assumed.discard(pod.uid)
+            self.nominated.pop(pod.uid, None)
+            return
         self._remove(pod.uid)
         self._add(pod, pod.node_name)
         self.nominated.pop(pod.uid, None)

@@ -97,6 +97,12 @@ class PodCounts:
             else:
                 self._carried[term] = (vector, carriers + sign)
 
+    def renew(self, pod: PodInfo) -> None:
+        """The same pod, of which nothing that counts has changed."""
+        there = self._pods.get(pod.namespace, {})
+        if pod.uid in there:
+            there[pod.uid] = there[pod.uid][0], pod
+
     def of(self, interest: Interest) -> Floats:
         """Matching pods on each slot."""
         vector = self._vectors.get(interest)

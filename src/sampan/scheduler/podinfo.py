@@ -138,6 +138,17 @@ class PodInfo:
         ]
         return self._shape_key + orjson.dumps(wishes)
 
+    def weighs_as(self, other: PodInfo) -> bool:
+        """Whether it means the same to the node that it is on and to other pods."""
+        here, there = self.spec, other.spec
+        return (
+            self.labels == other.labels
+            and self.terminating == other.terminating
+            and self.priority == other.priority
+            and all(here.get(field) == there.get(field) for field in _WEIGHED)
+            and self.shape == other.shape
+        )
+
     @cached_property
     def whole_signature(self) -> bytes:
         """Equal for pods that differ in their names alone."""
@@ -146,6 +157,10 @@ class PodInfo:
             [self.namespace, meta.get("labels"), meta.get("annotations"), meta.get("ownerReferences"), self.spec],
             option=orjson.OPT_SORT_KEYS,
         )
+
+
+#: of a spec, what is counted besides its shape
+_WEIGHED = ("affinity", "volumes", "resourceClaims")
 
 
 #: Shapes by their key, a function's memory: at most so many of so many bytes. Emptied when full: templates come and go.
