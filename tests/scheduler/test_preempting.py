@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from sampan.api.clock import SystemClock
 from sampan.client.client import Client
 from sampan.scheduler.config import SchedulerConfig
@@ -41,16 +43,24 @@ def planning(world, asked):
     return preempt(asked, world.profile, world.cluster, [], world.random)
 
 
-def test_a_search_stops_between_nodes_and_puts_all_back(world, node, pod):
+@pytest.mark.parametrize(
+    ("ports", "expected"),
+    [
+        ([{"containerPort": 80, "hostPort": 80}], 3),  # two verdicts a node, a pause after fifty where more is to come
+        ([], 1),  # only room matters: that is reckoned
+    ],
+    ids=["verdicts", "room"],
+)
+def test_a_search_stops_between_nodes_and_puts_all_back(world, node, pod, ports, expected):
     fill(world.cluster, node, pod)
     search = world.profile.post_filter.search(
-        pod("high", cpu="1", priority=1000), world.profile, world.cluster, Budgets([]), world.random
+        pod("high", cpu="1", priority=1000, ports=ports), world.profile, world.cluster, Budgets([]), world.random
     )
     pauses = 0
     for _ in search:
         pauses += 1
         world.cluster.check_invariants()
-    assert pauses == 3  # 100 candidates, two verdicts each, a pause after fifty verdicts where more is to come
+    assert pauses == expected  # of 100 candidates
 
 
 def test_whom_it_chose_is_looked_at_once_more(world, node, pod):

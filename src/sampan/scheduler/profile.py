@@ -270,11 +270,12 @@ class Profile:
     ) -> None:
         """Nodes that would be too full once those are there that were promised room."""
         for node, promised in nominated.items():
+            if verdicts[cluster.nodes.slot_of[node]] != Verdicts.PASS:
+                continue
             with cluster.hypothetical(node) as supposed:
                 for other in promised:
                     supposed.join(other)
-                if verdicts[supposed.slot] == Verdicts.PASS:
-                    verdicts[supposed.slot] = self.verdict_at(pod, cluster, supposed.slot)
+                verdicts[supposed.slot] = self.verdict_at(pod, cluster, supposed.slot)
 
     def verdicts(self, pod: PodInfo, cluster: Cluster) -> Ids:
         """On every slot, as the decision on this pod saw them."""
@@ -320,6 +321,17 @@ class Profile:
             if verdicts[0]:
                 break
         return int(verdicts[0])
+
+    def only_room(self, pod: PodInfo, cluster: Cluster) -> tuple[Any, Ids] | None:
+        """The plug-in that looks at what is free (it has ``lack``), and the verdicts of all that ask the Node alone,
+        where nothing else matters to the pod of what pods on nodes are and do; None: more does."""
+        if self._named_slots(pod, cluster) is not None:
+            return None
+        found = self.class_of(pod, cluster)
+        if found.rejected is not None or len(found.filters) != 1 or not hasattr(found.filters[0], "lack"):
+            return None
+        others, rejected = self._cross_node(CycleState(), pod, cluster)
+        return (found.filters[0], found.fixed_verdicts) if not others and rejected is None else None
 
     def _scores(
         self,

@@ -100,6 +100,20 @@ class NodeResourcesFit(LocalFilter, LocalScore):
                 return Verdicts.PASS if found is None else int(found[0])
         return Verdicts.PASS
 
+    def lack(self, pod: PodInfo, cluster: Cluster, slot: int) -> dict[str, int] | None:
+        """How much of each resource that the pod asks for would have to become free on a node, below zero what is left
+        over; None: it cannot, the node does not have so much."""
+        nodes = cluster.nodes
+        found = {}
+        for name, value in pod.shape.requests.items():
+            if self._is_ignored(name):
+                continue
+            row = nodes.resources.get(name)
+            if row is None or nodes.allocatable.item(row, slot) < value:
+                return None
+            found[name] = value - nodes.allocatable.item(row, slot) + nodes.requested.item(row, slot)
+        return found
+
     def score_slot(self, state: CycleState, pod: PodInfo, cluster: Cluster, slot: int) -> float:
         if self._strategy.type == "LeastAllocated":
             return self._least_allocated_at(cluster.nodes, pod, slot)
