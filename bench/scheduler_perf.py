@@ -1,7 +1,9 @@
 """Upstream's scheduler_perf workloads, rebuilt from their published parameters, through the API server.
 
     python bench/scheduler_perf.py [--nodes 500,1000,5000] [--workloads basic,...] [--scale 1.0] [--json FILE]
+    python bench/scheduler_perf.py --scale 0.25 --write   all of it in some minutes, then the table and the picture
     python bench/scheduler_perf.py --render FILE      the table and the picture of what was measured before
+    python bench/scheduler_perf.py --memory           what 30,000 pods on 5,000 nodes take
 
 API server (in memory), scheduler and load generator in one process, as ``sampan server`` has the first two: pods are
 created, decided on, bound and told of by Events as anybody's are. Measured is from the first measured pod's creation to
@@ -20,10 +22,10 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 
@@ -41,6 +43,8 @@ ZONES = ("zone1", "zone2", "zone3")
 ZONE, HOST = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 WRITERS = 32
 LONGEST_SECONDS = 60.0
+#: of --memory
+MEMORY_NODES, MEMORY_PODS = 5000, 30_000
 
 
 @dataclass
@@ -99,6 +103,7 @@ def spread(action: str, labels: dict[str, str], skew: int = 5) -> dict[str, Any]
     return {"topologySpreadConstraints": [rule]}
 
 
+T = TypeVar("T")
 Make = Callable[[int], dict[str, Any]]
 
 
@@ -301,7 +306,30 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-async def measure(name: str, nodes: int, scale: float, profile: str = "") -> Result:
+async def measure_memory(nodes: int, pods: int) -> dict[str, float]:
+    """Resident MiB of server, scheduler and load generator together: with nothing, nodes alone, and all pods bound."""
+    found: dict[str, float] = {}
+
+    async def work(bench: Bench) -> None:
+        found["empty"] = resident_mib()
+        await bench.add_nodes(WORKLOADS["basic"])
+        gc.collect()
+        found["nodes"] = resident_mib()
+        await bench.make(pods, WORKLOADS["basic"].measured)
+        await bench.bound(pods, 10 * LONGEST_SECONDS)
+        await asyncio.sleep(1.0)  # the last Events
+        gc.collect()
+        found["pods"] = resident_mib()
+
+    await in_cluster(nodes, work)
+    return found
+
+
+async def measure(name: str, nodes: int, scale: float) -> Result:
+    return await in_cluster(nodes, lambda bench: bench.run(name, WORKLOADS[name], scale))
+
+
+async def in_cluster(nodes: int, work: Callable[[Bench], Awaitable[T]]) -> T:
     config = ServerConfig(
         port=0, listen=False, store="memory", openapi=False, disable_admission_plugins=("ServiceAccount",)
     )
@@ -309,7 +337,7 @@ async def measure(name: str, nodes: int, scale: float, profile: str = "") -> Res
         admin = Client(server.local_transport())
         footprint.settle_later()
         bench, started = Bench(admin, nodes), asyncio.Event()
-        work = [
+        running = [
             tasks.detach(bench.pods.run(), "pods"),
             tasks.detach(
                 run_scheduler(
@@ -320,9 +348,9 @@ async def measure(name: str, nodes: int, scale: float, profile: str = "") -> Res
         ]  # fmt: skip
         try:
             await started.wait()
-            return await bench.run(name, WORKLOADS[name], scale)
+            return await work(bench)
         finally:
-            await tasks.cancel_and_wait(*work)
+            await tasks.cancel_and_wait(*running)
 
 
 def quantile(values: list[float], part: float) -> float:
@@ -354,11 +382,22 @@ def main() -> None:
     options.add_argument("--scale", type=float, default=1.0, help="of the measured pods")
     options.add_argument("--json", default="", help="adds each result to this file, one a line")
     options.add_argument("--render", default="", help="the table and the picture of such a file")
+    options.add_argument(
+        "--write", action="store_true", help="table and picture, as --render, when all is done"
+    )
+    options.add_argument("--memory", action="store_true", help="30,000 pods on 5,000 nodes, and what they take")
     options.add_argument("--profile", default="", help="one workload at one size: cProfile to this file")
     options.add_argument("--one", default="", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.render:
         render(Path(given.render))
+        return
+    if given.memory:
+        found = uvloop.run(measure_memory(MEMORY_NODES, MEMORY_PODS))
+        print(
+            f"MiB resident, load generator included: {found['empty']:,.0f} with nothing, {found['nodes']:,.0f} with "
+            f"{MEMORY_NODES:,} nodes, {found['pods']:,.0f} with {MEMORY_PODS:,} pods bound"
+        )
         return
     sizes = [int(size) for size in given.nodes.split(",")]
     chosen = [name.replace("; ", ", ") for name in given.workloads.split(",")]
@@ -374,6 +413,7 @@ def main() -> None:
         print(json.dumps(asdict(result)))
         return
     print(HEAD, flush=True)
+    results: list[Result] = []
     for size in sizes:
         for name in chosen:
             command = [sys.executable, __file__, "--one", name, "--nodes", str(size), "--scale", str(given.scale)]
@@ -385,9 +425,13 @@ def main() -> None:
                 continue
             result = Result(**json.loads(done.stdout.splitlines()[-1]))
             print(line(result), flush=True)
+            results.append(result)
             if given.json:
                 with Path(given.json).open("a") as file:
                     file.write(json.dumps(asdict(result)) + "\n")
+
+    if given.write:
+        draw(results)
 
 
 def render(path: Path) -> None:
@@ -395,6 +439,10 @@ def render(path: Path) -> None:
     print(HEAD)
     for result in results:
         print(line(result))
+    draw(results)
+
+
+def draw(results: list[Result]) -> None:
     picture = Path(__file__).parents[1] / "docs" / "scheduler_perf.svg"
     picture.write_text(svg(results))
     print(f"\npicture: {picture}")
