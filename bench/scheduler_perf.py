@@ -382,9 +382,7 @@ def main() -> None:
     options.add_argument("--scale", type=float, default=1.0, help="of the measured pods")
     options.add_argument("--json", default="", help="adds each result to this file, one a line")
     options.add_argument("--render", default="", help="the table and the picture of such a file")
-    options.add_argument(
-        "--write", action="store_true", help="table and picture, as --render, when all is done"
-    )
+    options.add_argument("--write", action="store_true", help="table and picture, as --render, when all is done")
     options.add_argument("--memory", action="store_true", help="30,000 pods on 5,000 nodes, and what they take")
     options.add_argument("--profile", default="", help="one workload at one size: cProfile to this file")
     options.add_argument("--one", default="", help=argparse.SUPPRESS)
