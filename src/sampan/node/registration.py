@@ -3,7 +3,8 @@
 Used by ``sampan.node.agent``. ``NodeRegistration`` registers, renews the Lease every 10 s, and looks as often whether
 the Node in the API still says what is so: what is not is reported, and at the latest every 5 minutes a heartbeat.
 The Node has other writers (controllers, node-problem-detector, administrators): theirs is left alone. It is never
-deleted here, and taints are written only when it is made.
+deleted here, and taints are written only when it is made. A Node that somebody deletes stays away, and its Lease with
+it, until the agent starts anew: so it is with upstream's kubelet, and whoever removes a node relies on it.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ class NodeRegistration:
         self.volumes_in_use: Callable[[], list[str]] = list
         self._reported_at = float("-inf")
         self._asked = asyncio.Event()
+        #: it was registered, and is there no more
+        self._gone = False
 
     @property
     def uid(self) -> str:
@@ -145,6 +148,7 @@ class NodeRegistration:
     async def report(self) -> None:
         """Patches what the API's status does not say, or everything when a heartbeat is due. Raises ApiError."""
         self.node = await self._present()
+        self._gone = False
         self._tell_whether_schedulable()
         present = self.node.get("status") or {}
         wanted = await self._render(present)
@@ -190,6 +194,8 @@ class NodeRegistration:
         try:
             await self._client.patch(LEASES, config.node_name, {"spec": spec}, LEASE_NAMESPACE)
         except NotFound:
+            # A Lease without its Node would stay behind for ever: nobody owns it.
+            owner["uid"] = str((await self._present())["metadata"]["uid"])
             lease = {
                 "kind": "Lease",
                 "apiVersion": "coordination.k8s.io/v1",
@@ -199,10 +205,10 @@ class NodeRegistration:
             await self._client.create(LEASES, lease)
 
     async def run(self) -> None:
-        """Lease and status, until cancelled. The Node is made again should somebody delete it."""
+        """Lease and status, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repeat(self.renew_lease, self._config.lease_renew_seconds), name="lease")
-            group.create_task(self._repeat(self._report_or_register, _CHECK_SECONDS, self._asked), name="node-status")
+            group.create_task(self._repeat(self.report, _CHECK_SECONDS, self._asked), name="node-status")
             group.create_task(self._look_for_network(), name="first-ready")
 
     def look(self) -> None:
@@ -222,12 +228,6 @@ class NodeRegistration:
             except runtime.RuntimeCallError:
                 continue  # it is told by the usual look
 
-    async def _report_or_register(self) -> None:
-        try:
-            await self.report()
-        except NotFound:
-            await self.register()
-
     async def _repeat(
         self, step: Callable[[], Awaitable[None]], seconds: float, asked: asyncio.Event | None = None
     ) -> None:
@@ -241,6 +241,13 @@ class NodeRegistration:
             asked.clear()
             try:
                 await step()
+            except NotFound as error:
+                if not self._gone:  # every few seconds it would be the same
+                    log.warning(
+                        "node %s: %s: it was deleted; start the node agent again to have it registered anew",
+                        *(self._config.node_name, error),
+                    )
+                self._gone = True
             except (ApiError, OSError, TimeoutError) as error:
                 log.warning("node %s: %s", self._config.node_name, error)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sampan.api.clock import FixedClock, format_time
+from sampan.api.errors import NotFound
 from sampan.api.resources import LEASES, NODES
 from sampan.api.types import Obj
 from sampan.client.client import Client
@@ -180,11 +181,47 @@ async def test_an_address_that_is_gone_goes(node: Node) -> None:
     assert kinds == ["InternalIP", "Hostname"]
 
 
-async def test_a_deleted_node_is_made_again(node: Node) -> None:
+async def test_a_deleted_node_stays_away_with_its_lease_until_the_agent_starts_anew(node: Node) -> None:
     await node.api.client.delete(NODES, "n1")
-    await node.registration._report_or_register()
+    await node.api.client.delete(LEASES, "n1", "kube-node-lease")
+    for step in (node.registration.report, node.registration.renew_lease):
+        with pytest.raises(NotFound):
+            await step()
+    for resource, namespace in ((NODES, ""), (LEASES, "kube-node-lease")):
+        with pytest.raises(NotFound):
+            await node.api.client.get(resource, "n1", namespace)
+    await node.start().register()
     assert (await node.condition("Ready"))["status"] == "True"
-    assert node.registration.uid == (await node.object())["metadata"]["uid"]
+    lease = await node.api.client.get(LEASES, "n1", "kube-node-lease")
+    assert [owner["uid"] for owner in lease["metadata"]["ownerReferences"]] == [
+        (await node.object())["metadata"]["uid"]
+    ]
+
+
+async def test_that_a_node_was_deleted_is_logged_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(registration, "_CHECK_SECONDS", 0.0)
+    node = Node(api, api.client_for_node("n1"))
+    await node.registration.register()
+    await api.client.delete(NODES, "n1")
+    looked: list[None] = []
+    report = node.registration.report
+
+    async def look() -> None:
+        looked.append(None)
+        await report()
+
+    node.registration.report = look  # type: ignore[method-assign]
+    running = asyncio.create_task(node.registration.run())
+    async with asyncio.timeout(30):
+        while len(looked) < 4:  # noqa: ASYNC110 - the loops of the registration run meanwhile
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    said = [record.getMessage() for record in caplog.records if "it was deleted" in record.getMessage()]
+    assert len(said) == 1
+    assert "start the node agent again" in said[0]
 
 
 async def test_the_lease_belongs_to_the_node(node: Node) -> None:
