@@ -112,6 +112,17 @@ def test_phases_are_listed_and_unknown_ones_refused(run: Run) -> None:
     assert (code, "mark-control-plane" in said) == (0, True)
     assert run("kubeadm", "init", "phase", "nothing")[0] == 2
     assert run("kubeadm", "init", "fase")[0] == 2
+    code, said = run("kubeadm", "join", "phase")
+    assert code == 0
+    names = ["preflight", "control-plane-prepare", "kubelet-start", "control-plane-join", "wait-control-plane"]
+    assert [said.index(f"  {name} ") for name in names] == sorted(said.index(f"  {name} ") for name in names)
+    for wrong in (
+        ["phase", "certs"],
+        ["phase", "control-plane-join"],
+        ["phase", "preflight", "a:1", "b:1"],
+        ["a", "b"],
+    ):
+        assert run("kubeadm", "join", *wrong)[0] == 2, wrong
 
 
 @pytest.mark.parametrize(

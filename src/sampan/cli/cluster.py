@@ -112,6 +112,9 @@ def up(
     allowed_unsafe_sysctls: Annotated[
         str | None, Option(help="Sysctls that pods may set though they are not safe, as kernel.msg*,net.core.*")
     ] = None,
+    node_labels: Annotated[
+        str | None, Option(help="Labels that the Node is given when it is made, as disk=ssd,rack=7.")
+    ] = None,
     kubelet_config: Annotated[
         str | None, Option(help="File with a KubeletConfiguration: eviction, limits, reservations, shutdown.")
     ] = None,
@@ -199,6 +202,7 @@ def up(
         "--nodeport-addresses": nodeport_addresses,
         "--allowed-unsafe-sysctls": allowed_unsafe_sysctls,
         "--cloud-provider": cloud_provider,
+        "--node-labels": node_labels,
         "--kubelet-config": str(Path(kubelet_config).absolute()) if kubelet_config else kubelet_config,
         "--simulate": simulate if simulate is None or simulate.isdigit() else str(Path(simulate).absolute()),
         **admission_options(enable_plugins, disable_plugins, admission_config),

@@ -13,6 +13,7 @@ from sampan.cluster.errors import WrongUsage
 from sampan.cluster.settings import DEFAULT_NAME
 
 if TYPE_CHECKING:
+    from sampan.cluster.initializing.phases import Step
     from sampan.cluster.joining.wanted import Wanted
 
 
@@ -21,7 +22,13 @@ def add_to(app: Group) -> None:
 
 
 def join(
-    endpoint: Annotated[str, Argument(metavar="HOST:PORT", help="Where the cluster's API server is.")] = "",
+    words: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="[phase NAME [PART]] HOST:PORT",
+            help="Where the cluster's API server is. `phase NAME` runs one phase by itself; `phase` alone lists them.",
+        ),
+    ] = None,
     token: Annotated[str, Option(help="Token that finds the cluster and asks for the node's certificate.")] = "",
     ca_cert_hash: Annotated[
         list[str] | None,
@@ -65,11 +72,22 @@ def join(
         list[str] | None,
         Option("--ignore-preflight-errors", help="Checks whose errors are warnings, or all; separated by commas."),
     ] = None,
+    skip_phases: Annotated[
+        list[str] | None, Option(help="Phases to leave out, as preflight, separated by commas.")
+    ] = None,
+    node_labels: Annotated[
+        str | None, Option(help="Labels that the Node is given when it is made, as disk=ssd,rack=7.")
+    ] = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Ask for no certificate and write nothing.")] = False,
     name: Name = DEFAULT_NAME,
-    timeout: Annotated[float, Option(min=1, help="Seconds until the start is given up. [60]", show_default=False)] = 60,
+    timeout: Annotated[
+        float,
+        Option(min=1, help="Seconds until the start is given up, and, below 30, the search.", show_default=False),
+    ] = 60,
 ) -> None:
     """Make this machine a node of a cluster, and start it.
+
+    It runs phase by phase: `sampan join phase` lists them, `sampan join phase NAME` runs one (docs/machines.md).
 
     `sampan token create --print-join-command`, where the control plane is, prints the whole command.
     """
@@ -78,9 +96,14 @@ def join(
     from sampan.api.clock import SystemClock
     from sampan.cluster import instance as instances
     from sampan.cluster.choosing import Given
+    from sampan.cluster.initializing import phases
     from sampan.cluster.joining import wanted as wishes
     from sampan.cluster.joining import worker
 
+    if words == ["phase"]:
+        print(f"Phases of join:\n{phases.help_text(phases.JOIN_PHASES)}")
+        return
+    alone, endpoint = _phase(words or [])
     control = wishes.ControlPlane(certificate_key, advertise_address, bind_port)
     if not control_plane and control != wishes.ControlPlane():
         raise WrongUsage(
@@ -96,6 +119,7 @@ def join(
         control_plane=control if control_plane else None,
         node_name=node_name,
         ignored=wishes.listed(ignore or ()),
+        skipped_phases=wishes.listed(skip_phases or ()),
         dry_run=dry_run,
     )
     options: dict[str, Any] = {
@@ -104,6 +128,7 @@ def join(
         "--dns-port": dns_port,
         "--runtime": runtime,
         "--cloud-provider": cloud_provider,
+        "--node-labels": node_labels,
         "--kubelet-config": str(Path(kubelet_config).absolute()) if kubelet_config else None,
     }
     given = Given({option: value for option, value in options.items() if value is not None})
@@ -118,7 +143,15 @@ def join(
             progress.warn("--cri-socket has no effect: the node has a containerd of its own")
         for text in told.without_effect:
             progress.warn(f"{config}: without effect here: {text}")
-        made = asyncio.run(worker.join(named, told, given, SystemClock(), progress, timeout_seconds=timeout))
+        told = dataclasses.replace(told, discovery_seconds=min(told.discovery_seconds, timeout))
+        run = worker.Joining(
+            named, told, given, SystemClock(), progress, timeout_seconds=timeout, alone=alone is not None
+        )
+        steps_of = [alone] if alone else phases.plan_all(told.skipped_phases, phases.JOIN_PHASES)
+        made = asyncio.run(run.run(steps_of))
+    if alone is not None:
+        print(f"[{alone.phase}] Done; `sampan join phase` lists what may come next.")
+        return
     if told.dry_run:
         print(f"Dry run: node {made.node.name!r} would join; nothing was asked for or written.")
         return
@@ -135,9 +168,27 @@ def join(
     )
 
 
+def _phase(words: list[str]) -> tuple[Step | None, str]:
+    """The one that is to run by itself, and the address. Raises WrongUsage."""
+    from sampan.cluster.initializing import phases
+
+    if words[:1] != ["phase"]:
+        if len(words) > 1:
+            raise WrongUsage(f"join: {words[1]!r} is one word too many", fix="give one address, HOST:PORT")
+        return None, words[0] if words else ""
+    rest = words[1:]
+    known = next((each for each in phases.JOIN_PHASES if each.name == rest[0]), None)
+    names = {phases.ALL, *(known.parts if known else ())} if known is not None and known.parts else set()
+    count = 2 if len(rest) > 1 and rest[1] in names else 1
+    step = phases.plan_one(rest[:count], phases.JOIN_PHASES, "join")
+    if len(rest) > count + 1:
+        raise WrongUsage(f"join phase: {rest[count + 1]!r} is one word too many", fix="give one address, HOST:PORT")
+    return step, rest[count] if len(rest) > count else ""
+
+
 def _with_file(kept: Wanted, told: Wanted) -> Wanted:
     """What the file says, and of options those that may stand beside one, as kubeadm has it. Raises WrongUsage."""
-    beside = ("node_name", "ignored", "dry_run", "control_plane")
+    beside = ("node_name", "ignored", "dry_run", "control_plane", "skipped_phases")
     for field in dataclasses.fields(told):
         if field.name not in beside and getattr(told, field.name) != field.default:
             raise WrongUsage(
@@ -149,5 +200,6 @@ def _with_file(kept: Wanted, told: Wanted) -> Wanted:
         node_name=told.node_name or kept.node_name,
         control_plane=told.control_plane or kept.control_plane,
         ignored=(*kept.ignored, *told.ignored),
+        skipped_phases=told.skipped_phases or kept.skipped_phases,
         dry_run=told.dry_run or kept.dry_run,
     )

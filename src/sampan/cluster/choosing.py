@@ -68,6 +68,7 @@ NODE_OPTIONS = {
     "--ipvs-scheduler": "ipvs_scheduler",
     "--nodeport-addresses": "nodeport_addresses",
     "--allowed-unsafe-sysctls": "allowed_unsafe_sysctls",
+    "--node-labels": "node_labels",
     "--kubelet-config": "kubelet_config",
     "--cloud-provider": "cloud_provider",
     "--simulate": "simulate",

@@ -19,6 +19,7 @@ import uvloop
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.errors import ApiError
 from sampan.api.faults import fault
+from sampan.api.nodes import labels
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
 from sampan.cluster import footprint, kubeconfigs, lifeline, mounts, network_policy, nodecertificates, servers
@@ -66,6 +67,7 @@ def node_config(instance: Instance) -> NodeConfig:
         cluster_dns=instance.cluster.dns_ips,
         cluster_domain=instance.cluster.cluster_domain,
         allowed_unsafe_sysctls=instance.node.sysctls,
+        labels=labels.parse(instance.node.node_labels),
         taints=(NOT_YET_OF_A_CLOUD,) if instance.node.cloud_provider == "external" else (),
         image_credential_providers=_path(instance.node.credential_provider_config),
         image_credential_programs=_path(instance.node.credential_provider_bin_dir),

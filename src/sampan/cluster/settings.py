@@ -411,6 +411,8 @@ class NodeSettings:
     nodeport_addresses: str = ""
     #: Separated by commas, as the kubelet's flag has them.
     allowed_unsafe_sysctls: str = ""
+    #: As the kubelet's flag has them (a=b,c=d): given to the Node when it is made.
+    node_labels: str = ""
     #: Path of a KubeletConfiguration file; "": there is none.
     kubelet_config: str = ""
     #: "external": the node waits for a cloud-controller-manager before pods come; "": there is no cloud.
@@ -468,6 +470,13 @@ class NodeSettings:
             raise ClusterError(
                 f"--allowed-unsafe-sysctls: {error}", fix="name such as kernel.msg*,net.core.somaxconn"
             ) from error
+        if self.node_labels:
+            from sampan.api.nodes import labels
+
+            try:
+                labels.parse(self.node_labels)
+            except ValueError as error:
+                raise ClusterError(f"--node-labels: {error}", fix="write it like disk=ssd,rack=7") from error
         self._validate_images()
         if self.cloud_provider not in ("", "external"):
             raise ClusterError(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sampan.cluster.errors import ClusterError, WrongUsage
 from sampan.cluster.joining import admission, wanted
 from sampan.cluster.joining.wanted import Wanted
+from sampan.cluster.settings import ClusterSettings
 
 WHOLE = """
 apiVersion: v1
@@ -56,12 +58,12 @@ def test_a_file_says_all_that_options_say(tmp_path: Path) -> None:
         ("kind: JoinConfiguration\napiVersion: kubeadm.k8s.io/v1alpha1", "apiVersion 'kubeadm.k8s.io/v1alpha1'"),
         ("kind: Other", "no kind JoinConfiguration"),
         ("a: [", "it is no YAML"),
-        (WHOLE.replace("caCertHashes", "caHashes"), "unknown field discovery.bootstrapToken.caHashes"),
-        (WHOLE.replace("name: m2", "name: [m2]"), "nodeRegistration.name is no text"),
+        (WHOLE.replace("caCertHashes", "caHashes"), 'unknown field "discovery.bootstrapToken.caHashes"'),
+        (WHOLE.replace("name: m2", "name: [m2]"), "nodeRegistration.name must be a text"),
         (WHOLE.replace("bindPort: 6444", "bindPort: 99999"), "bindPort is no port"),
-        (WHOLE.replace("name: m2", "taints: [{key: a}]"), "nodeRegistration.taints is not supported"),
-        (WHOLE.replace("1m0s", "soon"), "timeouts.discovery"),
-        (WHOLE.replace("nodeRegistration:", "nodeRegistration: 3\nx:"), "unknown field"),
+        (WHOLE.replace("name: m2", "taints: [{keys: a}]"), r"unknown field \"nodeRegistration.taints\[0\].keys"),
+        (WHOLE.replace("1m0s", "soon"), "timeouts.discovery must be a duration"),
+        (WHOLE.replace("nodeRegistration:", "nodeRegistration: 3\nx:"), "nodeRegistration must be an object"),
     ],
     ids=["version", "kind", "yaml", "unknown", "type", "port", "taints", "duration", "object"],
 )
@@ -92,6 +94,54 @@ def test_there_is_one_way_to_find_a_cluster() -> None:
     Wanted(discovery_file="/x").check()
 
 
+OLD = """
+apiVersion: kubeadm.k8s.io/v1beta3
+kind: JoinConfiguration
+discovery:
+  timeout: 20s
+  bootstrapToken: {apiServerEndpoint: "192.0.2.1:6443", token: abcdef.0123456789abcdef}
+nodeRegistration:
+  taints: [{key: gpu, value: "true", effect: NoSchedule}]
+  kubeletExtraArgs: {max-pods: "30", node-labels: a=b}
+skipPhases: [preflight]
+timeouts: {kubeletHealthCheck: 1m}
+"""
+
+
+def test_a_registration_says_taints_and_flags_of_the_kubelet_in_either_version(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match='unknown field "timeouts"'):
+        read(tmp_path, OLD)  # of v1beta4 alone
+    found = read(tmp_path, OLD.replace("timeouts: {kubeletHealthCheck: 1m}", ""))
+    assert found.taints == ({"key": "gpu", "value": "true", "effect": "NoSchedule"},)
+    assert found.kubelet_args == (("max-pods", "30"), ("node-labels", "a=b"))
+    assert (found.discovery_seconds, found.skipped_phases) == (20.0, ("preflight",))
+    new = read(tmp_path, WHOLE.replace("name: m2", "taints: []\n  kubeletExtraArgs: [{name: v, value: '2'}]"))
+    assert (new.taints, new.kubelet_args) == ((), (("v", "2"),))
+
+
+def test_a_time_that_nothing_here_waits_for_is_told(tmp_path: Path) -> None:
+    found = read(tmp_path, WHOLE.replace("tlsBootstrap: 10s", "kubeletHealthCheck: 1m"))
+    assert [text for text in found.without_effect if text.startswith("timeouts.kubeletHealthCheck")]
+
+
+def test_the_clusters_kubelet_configuration_is_what_its_nodes_begin_with() -> None:
+    cluster = ClusterSettings("one")
+    plain = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "clusterDNS": list(cluster.dns_ips),
+        "clusterDomain": "cluster.local",
+        "rotateCertificates": True,
+    }
+    for nothing in ({}, {"kubelet": yaml.safe_dump(plain)}):
+        assert admission.kubelet_document(nothing, cluster) == {}
+    told = admission.kubelet_document({"kubelet": yaml.safe_dump({**plain, "maxPods": 30})}, cluster)
+    assert told["maxPods"] == 30
+    assert "clusterDNS" not in told
+    with pytest.raises(ClusterError, match="ConfigMap kube-system/kubelet-config of the cluster cannot be used"):
+        admission.kubelet_document({"kubelet": yaml.safe_dump({**plain, "maxPod": 30})}, cluster)
+
+
 def ready(status: str) -> dict[str, object]:
     return {
         "status": {
@@ -104,8 +154,8 @@ def ready(status: str) -> dict[str, object]:
 def test_the_name_of_a_living_node_is_refused_and_that_of_a_dead_one_taken_up() -> None:
     with pytest.raises(ClusterError, match=r'a Node with name "m2" and status "Ready" already exists.*192.0.2.7'):
         admission.refuse_double("m2", ready("True"))
-    admission.refuse_double("m2", ready("Unknown"))
-    admission.refuse_double("m2", None)
+    assert "takes up the Node 'm2' (at 192.0.2.7)" in admission.refuse_double("m2", ready("Unknown"))
+    assert admission.refuse_double("m2", None) == ""
 
 
 def test_another_nodes_credentials_are_refused_by_name() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 from sampan import KUBERNETES_VERSION
 from sampan.api import durations
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.initializing import kubeletflags
+from sampan.cluster.initializing.kubeletflags import Registration
 from sampan.cluster.initializing.tokens import DEFAULT_DESCRIPTION, DEFAULT_TTL_SECONDS, NODE_GROUP, USAGES
 from sampan.cluster.settings import ClusterSettings
 from sampan.records import dataclass
@@ -99,7 +101,6 @@ _MASKS = {
     "node-cidr-mask-size-ipv4": "--node-cidr-mask",
     "node-cidr-mask-size-ipv6": "--node-cidr-mask-ipv6",
 }
-_KUBELET = {"node-ip": "--node-address", "allowed-unsafe-sysctls": "--allowed-unsafe-sysctls"}
 
 
 def options(wanted: Configuration) -> dict[str, Any]:
@@ -123,9 +124,9 @@ def options(wanted: Configuration) -> dict[str, Any]:
             found[_MASKS[name]] = _number(f"controllerManager.extraArgs.{name}", value, int)
         elif name in _AUTOSCALER:
             found[f"--{name}"] = _number(f"controllerManager.extraArgs.{name}", value, _AUTOSCALER[name])
-    for name, value in wanted.kubelet_args:
-        if name in _KUBELET:
-            found[_KUBELET[name]] = value
+    found |= _registered(wanted).options
+    if wanted.node_name:  # as the file has it, whatever a flag of the kubelet says
+        found["--node-name"] = wanted.node_name
     found |= _store(wanted)
     mode = wanted.proxy.get("mode")
     if mode:
@@ -173,6 +174,17 @@ def _store(wanted: Configuration) -> dict[str, Any]:
     return {"--store": "etcd", "--etcd-servers": endpoints} | {option: path for option, path in files if path}
 
 
+def _registered(wanted: Configuration) -> Registration:
+    """Raises ClusterError."""
+    return kubeletflags.registration(wanted.kubelet_args, document=wanted.kubelet)
+
+
+def kubelet_document(wanted: Configuration) -> dict[str, Any]:
+    """The KubeletConfiguration of this machine's node; {}: there is nothing in it. Raises ClusterError."""
+    fields = _registered(wanted).fields
+    return kubeletflags.merged(wanted.kubelet, fields) if wanted.kubelet or fields else {}
+
+
 def settings(wanted: Configuration, base: ClusterSettings) -> ClusterSettings:
     """What no option of ``up`` says."""
     return dataclasses.replace(
@@ -204,14 +216,13 @@ def words(wanted: Configuration) -> list[str]:
     known = {
         "apiServer": {*_API_SERVER, "service-node-port-range"},
         "controllerManager": {*_MASKS, *_AUTOSCALER},
-        "kubeletExtraArgs": set(_KUBELET),
     }
     for where, given in (
         ("apiServer", wanted.api_server_args),
         ("controllerManager", wanted.controller_manager_args),
-        ("kubeletExtraArgs", wanted.kubelet_args),
     ):
         told += [f"{where}: nothing acts on --{name}" for name, _ in given if name not in known[where]]
+    told += [f"kubeletExtraArgs: nothing acts on --{name}" for name in _registered(wanted).idle]
     told += [f"{path}: nothing acts on it" for path in wanted.idle]
     check_version(wanted.kubernetes_version)
     return told

@@ -134,9 +134,9 @@ def configuration(documents: Sequence[Mapping[str, Any]]) -> Configuration:
         dns_domain=networking.get("dnsDomain") or DOMAIN,
         kubernetes_version=cluster.get("kubernetesVersion") or "",
         image_repository=cluster.get("imageRepository") or IMAGE_REPOSITORY,
-        api_server_args=_arguments(server.get("extraArgs")),
-        controller_manager_args=_arguments((cluster.get("controllerManager") or {}).get("extraArgs")),
-        kubelet_args=_arguments(node.get("kubeletExtraArgs")),
+        api_server_args=arguments(server.get("extraArgs")),
+        controller_manager_args=arguments((cluster.get("controllerManager") or {}).get("extraArgs")),
+        kubelet_args=arguments(node.get("kubeletExtraArgs")),
         feature_gates=tuple((cluster.get("featureGates") or {}).items()),
         encryption_algorithm=cluster.get("encryptionAlgorithm") or Configuration().encryption_algorithm,
         kubelet=of_kind(documents, KUBELET[1]),
@@ -166,7 +166,8 @@ def _token(given: Mapping[str, Any]) -> TokenWish:
     )
 
 
-def _arguments(given: Any) -> tuple[tuple[str, str], ...]:
+def arguments(given: Any) -> tuple[tuple[str, str], ...]:
+    """``extraArgs`` and their kin: a map in v1beta3, a list since."""
     if isinstance(given, Mapping):
         return tuple((name, str(value)) for name, value in given.items())
     return tuple((str(each.get("name", "")), str(each.get("value", ""))) for each in given or ())
@@ -317,7 +318,7 @@ def migrated(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _migrated(document: Mapping[str, Any]) -> dict[str, Any]:
     def renew(value: Any, name: str = "") -> Any:
         if name in ("extraArgs", "kubeletExtraArgs"):
-            return _listed(_arguments(value))
+            return _listed(arguments(value))
         if isinstance(value, Mapping):
             return {key: renew(each, key) for key, each in value.items() if key not in dropped}
         return [renew(each) for each in value] if isinstance(value, list) else value

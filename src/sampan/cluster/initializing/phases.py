@@ -1,4 +1,4 @@
-"""The phases of ``init``, with kubeadm's names and in its order; which of them a person asked for. Pure."""
+"""The phases of ``init`` and ``join``, with kubeadm's names and in its order; which of them are asked for. Pure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,19 @@ PHASES = (
     Phase("addon", "DNS and the service proxy", ("coredns", "kube-proxy")),
     Phase("show-join-command", "Show the command with which machines join"),
 )
-_BY_NAME = {phase.name: phase for phase in PHASES}
+JOIN_PHASES = (
+    Phase("preflight", "Find the cluster and check this machine"),
+    Phase(
+        "control-plane-prepare",
+        "Make a machine ready for a control plane, where it is to have one",
+        ("download-certs", "certs", "kubeconfig", "control-plane"),
+    ),
+    Phase("kubelet-start", "Have the node given certificates and start the programs of this machine"),
+    Phase("etcd-join", "Add this machine's member to etcd: it begins with the programs"),
+    Phase("kubelet-wait-bootstrap", "Wait until the node has its certificates and is Ready"),
+    Phase("control-plane-join", "Mark the node as a control plane's, where it has one", ("etcd", "mark-control-plane")),
+    Phase("wait-control-plane", "Wait until this machine's API server answers"),
+)
 #: other names that kubeadm takes for one part
 _ALIASES = {("kubelet-finalize", "experimental-cert-rotation"): "enable-client-cert-rotation"}
 
@@ -76,49 +88,49 @@ def certificate_name(stem: str) -> str:
     return stem.replace("/", "-")
 
 
-def plan_all(skipped: Sequence[str]) -> list[Step]:
+def plan_all(skipped: Sequence[str], known: Sequence[Phase] = PHASES) -> list[Step]:
     """Every phase but those that are skipped, by ``name`` or ``name/part``. Raises WrongUsage."""
     whole, parts = set(), set()
     for text in filter(None, (name.strip() for each in skipped for name in each.split(","))):
         name, slash, part = text.partition("/")
-        phase, part = _named(name, part, "--skip-phases")
+        phase, part = _named(name, part, "--skip-phases", known)
         if slash and part != ALL:
             parts.add((phase.name, part))
         else:
             whole.add(phase.name)
     steps = []
-    for phase in PHASES:
+    for phase in known:
         left = tuple(part for part in phase.parts if (phase.name, part) not in parts)
         if phase.name not in whole and (left or not phase.parts):
             steps.append(Step(phase.name, () if left == phase.parts else left))
     return steps
 
 
-def plan_one(words: Sequence[str]) -> Step:
+def plan_one(words: Sequence[str], known: Sequence[Phase] = PHASES, command: str = "init") -> Step:
     """``["certs", "apiserver"]``. Raises WrongUsage."""
     name, part, *more = (*words, "", "")
     if any(more):
-        raise WrongUsage(f"init phase {' '.join(words)}: too many words", fix="`sampan init phase --help`")
-    phase, part = _named(name, part, "init phase")
+        raise WrongUsage(f"{command} phase {' '.join(words)}: too many words", fix=f"`sampan {command} phase --help`")
+    phase, part = _named(name, part, f"{command} phase", known)
     if phase.parts and not part:
         listed = ", ".join((ALL, *phase.parts))
-        raise WrongUsage(f"init phase {name} needs to know which part", fix=f"one of {listed}")
+        raise WrongUsage(f"{command} phase {name} needs to know which part", fix=f"one of {listed}")
     return Step(phase.name, () if part in ("", ALL) else (part,))
 
 
-def help_text() -> str:
-    lines = []
-    for phase in PHASES:
-        lines.append(f"  {phase.name:<20}{phase.text}")
+def help_text(known: Sequence[Phase] = PHASES) -> str:
+    lines, width = [], 2 + max(len(phase.name) for phase in known)
+    for phase in known:
+        lines.append(f"  {phase.name:<{width}}{phase.text}")
         if phase.parts:
-            lines.append(f"  {'':<20}  {', '.join((ALL, *phase.parts))}")
+            lines.append(f"  {'':<{width}}  {', '.join((ALL, *phase.parts))}")
     return "\n".join(lines)
 
 
-def _named(name: str, part: str, where: str) -> tuple[Phase, str]:
-    phase = _BY_NAME.get(name)
+def _named(name: str, part: str, where: str, known: Sequence[Phase]) -> tuple[Phase, str]:
+    phase = next((each for each in known if each.name == name), None)
     if phase is None:
-        raise WrongUsage(f"{where}: there is no phase {name!r}", fix=f"one of {', '.join(_BY_NAME)}")
+        raise WrongUsage(f"{where}: there is no phase {name!r}", fix=f"one of {', '.join(each.name for each in known)}")
     part = _ALIASES.get((name, part), part)
     if part and part != ALL and part not in phase.parts:
         listed = ", ".join((ALL, *phase.parts)) if phase.parts else "it has no parts"

@@ -29,6 +29,7 @@ from sampan.cluster.errors import ClusterError
 from sampan.cluster.initializing import (
     certificates,
     documents,
+    kubeletflags,
     marking,
     objects,
     phases,
@@ -139,9 +140,9 @@ class Initializing:
             return
         with starting.writing(self.instance):
             self.instance.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self.wanted.kubelet:
-                file = self.instance.state / "kubelet-config.yaml"
-                file.write_text(documents.render([self.wanted.kubelet]))
+            if document := configurations.kubelet_document(self.wanted):
+                file = self.instance.state / kubeletflags.FILE
+                file.write_text(documents.render([document]))
                 node = dataclasses.replace(self.instance.node, kubelet_config=str(file))
                 self.instance = starting.complete(dataclasses.replace(self.instance, node=node))
             kept = self.instance.state / _KEPT

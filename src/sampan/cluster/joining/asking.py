@@ -22,6 +22,8 @@ from sampan.cluster.pki import Leaf
 
 #: Between two looks at what is about to be there; grows to the second.
 _LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.05, 1.0
+#: After that a person wants to know what is waited for.
+_QUIET_SECONDS = 2.0
 #: A token that was made a moment ago is signed with in a moment.
 _SIGNED_SECONDS = 10.0
 
@@ -35,24 +37,32 @@ async def connected(connection: Connection, servers: Servers | None = None) -> A
         await transport.close()
 
 
-async def discover(server: str, token: Token, wanted: Wanted) -> Place:
-    """The cluster at this address, verified as ``discovery`` says. Raises ClusterError."""
-    place = await _verified(Connection(server, insecure_skip_tls_verify=True), token, wanted)
+async def discover(server: str, token: Token, wanted: Wanted, waits: Callable[[str], None]) -> Place:
+    """The cluster at this address, verified as ``discovery`` says. ``waits`` is told why it takes longer. Raises
+    ClusterError."""
+    place = await _verified(Connection(server, insecure_skip_tls_verify=True), token, wanted, waits)
     # Once more as the pinned CA would have it: what was read came from anybody who has the token, and now from the
     # holder of that CA. Others that are named beside it are believed only then.
     if wanted.pins:
-        return await _verified(Connection(server, ca_pem=pinned(place.ca_pem, wanted.pins)), token, wanted)
+        return await _verified(Connection(server, ca_pem=pinned(place.ca_pem, wanted.pins)), token, wanted, waits)
     return place
 
 
-async def _verified(connection: Connection, token: Token, wanted: Wanted) -> Place:
+async def _verified(connection: Connection, token: Token, wanted: Wanted, waits: Callable[[str], None]) -> Place:
     loop = asyncio.get_running_loop()
-    began, pause = loop.time(), _LOOK_SECONDS
+    began, pause, told = loop.time(), _LOOK_SECONDS, False
+    last: ApiError = ServiceUnavailable(f"no answer within {wanted.discovery_seconds:g} s")
     async with connected(connection) as client:
         while True:
             waited = loop.time() - began
+            left = wanted.discovery_seconds - waited
             try:
-                return verify(await client.get(CONFIG_MAPS, "cluster-info", "kube-public"), token, wanted.pins)
+                # One that is never answered must not take longer than all of them may.
+                async with asyncio.timeout(max(left, _LOOK_SECONDS)):
+                    found = await client.get(CONFIG_MAPS, "cluster-info", "kube-public")
+                return verify(found, token, wanted.pins)
+            except TimeoutError:
+                raise unreachable(connection.server, last) from None
             except NotSigned:
                 if waited > min(_SIGNED_SECONDS, wanted.discovery_seconds):
                     raise
@@ -61,13 +71,15 @@ async def _verified(connection: Connection, token: Token, wanted: Wanted) -> Pla
                     f"{connection.server} shows nobody its cluster-info: {error.message}",
                     fix="`sampan init phase bootstrap-token`, where the control plane is",
                 ) from error
-            except ServiceUnavailable as error:
-                if waited > wanted.discovery_seconds or "tls:" in error.message:
-                    raise unreachable(connection.server, error) from error
             except ApiError as error:
-                if waited > wanted.discovery_seconds:
+                last = error
+                hopeless = isinstance(error, ServiceUnavailable) and "tls:" in error.message
+                if waited > wanted.discovery_seconds or hopeless:
                     raise unreachable(connection.server, error) from error
-            await asyncio.sleep(pause)
+                if waited > _QUIET_SECONDS and not told:
+                    told = True
+                    waits(f"{connection.server}: {error.message}; trying for another {left:.0f} s")
+            await asyncio.sleep(min(pause, max(left, _LOOK_SECONDS)))
             pause = min(pause * 2, _LONGEST_LOOK_SECONDS)
 
 

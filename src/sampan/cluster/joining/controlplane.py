@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sampan.api.clock import Clock
 from sampan.api.errors import ApiError, NotFound
@@ -112,25 +113,39 @@ def _refuse_another_ca(path: Path, ca_pem: bytes) -> None:
         )
 
 
-async def begin(
-    instance: Instance, known: Connection, clock: Clock, progress: Progress, timeout_seconds: float
-) -> None:
-    """From written keys to a control plane that others see. Raises ClusterError."""
+def make_certificates(instance: Instance, clock: Clock, progress: Progress) -> None:
+    """By the keys that are there. Raises ClusterError."""
     progress.step("Making this machine's certificates")
     with starting.writing(instance):
         kubernetesdir.link_pki(instance)
         pki.ensure(instance, clock)
+
+
+async def begin(
+    instance: Instance, known: Connection, clock: Clock, progress: Progress, timeout_seconds: float
+) -> None:
+    """From certificates to a control plane that others see. Raises ClusterError."""
     if not instance.cluster.manages_etcd:
         starting.prepare(instance, clock, progress)
         await starting.start(instance, progress, timeout_seconds)
     else:
         await _with_member(instance, known, clock, progress, timeout_seconds)
+
+
+async def mark(instance: Instance, taints: Sequence[Mapping[str, Any]] | None, progress: Progress) -> None:
+    """``taints`` None: those of a control plane. Raises ClusterError."""
     progress.step("Marking the node as a control plane's")
     async with asking.connected(_administrator(instance, instance.own_api_url)) as client:
         try:
-            await marking.mark(client, instance.node.name)
+            await marking.mark(client, instance.node.name, taints)
         except ApiError as error:
             raise asking.explained(client, error) from error
+
+
+async def wait(instance: Instance) -> None:
+    """Raises ClusterError."""
+    async with asking.connected(_administrator(instance, instance.own_api_url)) as client:
+        await asking.told(client, client.raw("GET", "/readyz"))
 
 
 def _administrator(instance: Instance, server: str) -> Connection:

@@ -6,7 +6,7 @@ Source: the kubeadm.k8s.io/v1beta4 and v1beta3 JoinConfiguration.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +15,27 @@ import yaml
 from sampan.api import durations
 from sampan.api.faults import fault
 from sampan.cluster.errors import ClusterError, WrongUsage
+from sampan.cluster.initializing import documents, fields
 from sampan.records import dataclass
 
 #: How long the cluster is looked for, and how long somebody may take to approve the node's certificate.
 DISCOVERY_SECONDS, BOOTSTRAP_SECONDS = 30.0, 300.0
 DEFAULT_PORT = 6443
 
-_GROUP = "kubeadm.k8s.io/"
-_VERSIONS = ("v1beta3", "v1beta4")
 _MOST_BYTES = 1 << 20
-#: What the file may have, by its path; of these, what nothing here acts on, and why that is no loss.
+#: What nothing here acts on, by its path, and why that is no loss.
 _IGNORED = {
     "nodeRegistration.criSocket": "the node has a containerd of its own",
     "nodeRegistration.imagePullPolicy": "the control plane runs without images",
     "nodeRegistration.imagePullSerial": "the control plane runs without images",
     "patches": "there are no static pods to patch",
     "caCertPath": "the CA lies with the instance",
+    "timeouts.kubeletHealthCheck": "--timeout says how long the start may take",
+    "timeouts.controlPlaneComponentHealthCheck": "--timeout says how long the start may take",
+    "timeouts.kubernetesAPICall": "a question waits as long as the server takes",
+    "timeouts.etcdAPICall": "--timeout says how long the start may take",
+    "timeouts.upgradeManifests": "there are no static pods",
 }
-_KNOWN = {
-    "": {"apiVersion", "kind", "discovery", "nodeRegistration", "controlPlane", "caCertPath", "skipPhases", "patches",
-         "timeouts", "dryRun"},
-    "discovery": {"bootstrapToken", "file", "tlsBootstrapToken", "timeout"},
-    "discovery.bootstrapToken": {"token", "apiServerEndpoint", "caCertHashes", "unsafeSkipCAVerification"},
-    "discovery.file": {"kubeConfigPath"},
-    "nodeRegistration": {"name", "criSocket", "taints", "kubeletExtraArgs", "ignorePreflightErrors",
-                         "imagePullPolicy", "imagePullSerial"},
-    "controlPlane": {"localAPIEndpoint", "certificateKey"},
-    "controlPlane.localAPIEndpoint": {"advertiseAddress", "bindPort"},
-    "timeouts": {"discovery", "tlsBootstrap", "kubeletHealthCheck", "kubernetesAPICall", "etcdAPICall",
-                 "controlPlaneComponentHealthCheck", "upgradeManifests"},
-}  # fmt: skip
 _ENDPOINT = re.compile(r"(?:https://)?(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+)(?::(\d{1,5}))?/?")
 
 
@@ -73,6 +64,10 @@ class Wanted:
     #: names of checks, or "all"
     ignored: tuple[str, ...] = ()
     skipped_phases: tuple[str, ...] = ()
+    #: of the Node; None: a control plane's, where it is one
+    taints: tuple[Mapping[str, Any], ...] | None = None
+    #: of the kubelet, by their names without dashes
+    kubelet_args: tuple[tuple[str, str], ...] = ()
     dry_run: bool = False
     discovery_seconds: float = DISCOVERY_SECONDS
     bootstrap_seconds: float = BOOTSTRAP_SECONDS
@@ -134,10 +129,16 @@ def _wrong(path: Path, said: str) -> ClusterError:
 def parse(document: dict[str, Any], wrong: Callable[[str], ClusterError]) -> Wanted:
     """``wrong`` makes an error of what is the matter, which is raised."""
     version = str(document.get("apiVersion") or "")
-    if version not in [_GROUP + each for each in _VERSIONS]:
-        raise wrong(f"apiVersion {version!r} is not known: it has to be {' or '.join(_GROUP + v for v in _VERSIONS)}")
+    shape = fields.SHAPES.get((version, "JoinConfiguration"))
+    if shape is None:
+        known = " or ".join((fields.V1BETA3, fields.V1BETA4))
+        raise wrong(f"apiVersion {version!r} is not known: it has to be {known}")
+    try:
+        fields.check(document, shape)
+    except fields.Fault as error:
+        raise wrong(str(error)) from None
     reading = _Reading(document, wrong)
-    reading.check_known()
+    node = reading.at("nodeRegistration")
     control_plane = None
     if document.get("controlPlane") is not None:
         control_plane = ControlPlane(
@@ -158,72 +159,48 @@ def parse(document: dict[str, Any], wrong: Callable[[str], ClusterError]) -> Wan
         control_plane=control_plane,
         ignored=reading.texts("nodeRegistration", "ignorePreflightErrors"),
         skipped_phases=reading.texts("", "skipPhases"),
+        taints=None if node.get("taints") is None else tuple(node["taints"]),
+        kubelet_args=documents.arguments(node.get("kubeletExtraArgs")),
         dry_run=document.get("dryRun") is True,
-        discovery_seconds=reading.seconds("discovery", DISCOVERY_SECONDS),
-        bootstrap_seconds=reading.seconds("tlsBootstrap", BOOTSTRAP_SECONDS),
+        discovery_seconds=reading.seconds(
+            "timeouts", "discovery", reading.seconds("discovery", "timeout", DISCOVERY_SECONDS)
+        ),
+        bootstrap_seconds=reading.seconds("timeouts", "tlsBootstrap", BOOTSTRAP_SECONDS),
         without_effect=tuple(f"{where}: {why}" for where, why in _IGNORED.items() if reading.has(where)),
     )
 
 
 class _Reading:
-    """Fields by the path of what holds them; whatever has the wrong type is refused by name."""
+    """Fields by the path of what holds them; ``fields`` has looked at their types."""
 
     def __init__(self, document: dict[str, Any], wrong: Callable[[str], ClusterError]) -> None:
         self._document, self._wrong = document, wrong
 
     def at(self, where: str) -> dict[str, Any]:
-        found: Any = self._document
+        found: dict[str, Any] = self._document
         for name in filter(None, where.split(".")):
-            found = found.get(name)
-            if found is None:
-                return {}
-            if not isinstance(found, dict):
-                raise self._wrong(f"{where} is no object")
-        holder: dict[str, Any] = found
-        return holder
+            found = found.get(name) or {}
+        return found
 
     def has(self, path: str) -> bool:
         where, _, name = path.rpartition(".")
         return bool(self.at(where).get(name))
 
-    def check_known(self) -> None:
-        for where, known in _KNOWN.items():
-            for name in self.at(where):
-                if name not in known:
-                    raise self._wrong(f"unknown field {f'{where}.{name}'.lstrip('.')}")
-        for name in ("taints", "kubeletExtraArgs"):
-            if self.at("nodeRegistration").get(name):
-                raise self._wrong(
-                    f"nodeRegistration.{name} is not supported: give the node a KubeletConfiguration with "
-                    "--kubelet-config (registerWithTaints and its kin)"
-                )
-
     def text(self, where: str, name: str) -> str:
-        value = self.at(where).get(name)
-        if value is not None and not isinstance(value, str):
-            raise self._wrong(f"{where}.{name} is no text")
-        return value or ""
+        return str(self.at(where).get(name) or "")
 
     def texts(self, where: str, name: str) -> tuple[str, ...]:
-        value = self.at(where).get(name) or []
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-            raise self._wrong(f"{f'{where}.' if where else ''}{name} is no list of texts")
-        return tuple(value)
+        return tuple(self.at(where).get(name) or ())
 
     def number(self, where: str, name: str) -> int:
-        value = self.at(where).get(name) or 0
-        if type(value) is not int or not 0 <= value <= 65535:
+        value: int = self.at(where).get(name) or 0
+        if not 0 <= value <= 65535:
             raise self._wrong(f"{where}.{name} is no port")
         return value
 
-    def seconds(self, name: str, default: float) -> float:
-        value = self.at("timeouts").get(name)
-        if value is None:
-            return default
-        try:
-            return durations.parse(str(value)) or default
-        except ValueError as error:
-            raise self._wrong(f"timeouts.{name}: {error}") from None
+    def seconds(self, where: str, name: str, default: float) -> float:
+        value = self.at(where).get(name)
+        return default if value is None else durations.parse(value) or default
 
 
 def listed(options: Sequence[str]) -> tuple[str, ...]:

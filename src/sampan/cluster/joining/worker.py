@@ -8,55 +8,173 @@ instance is written nothing is left on the machine; after that it is one like an
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import yaml
+
 from sampan.api.clock import Clock
 from sampan.api.faults import fault
+from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
-from sampan.cluster import kubernetesdir, leftovers, locks, machine, pki, servers
+from sampan.cluster import instance as instances
+from sampan.cluster import kubeconfigs, kubernetesdir, leftovers, locks, machine, pki, servers, supervisor
 from sampan.cluster import up as starting
 from sampan.cluster.choosing import Given
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.initializing import preflight
+from sampan.cluster.initializing import documents, kubeletflags, preflight
+from sampan.cluster.initializing.objects import KUBELET_NAME
+from sampan.cluster.initializing.phases import Step
 from sampan.cluster.instance import Instance
 from sampan.cluster.joining import admission, asking, discovery
-from sampan.cluster.joining.wanted import Wanted, parse_endpoint
+from sampan.cluster.joining.wanted import ControlPlane, Wanted, parse_endpoint
 from sampan.cluster.pki import Leaf
 from sampan.cluster.up import Progress
+from sampan.node.kubeletconfig import reading
+from sampan.records import dataclass
 
 
-async def join(
-    named: Instance, wanted: Wanted, given: Given, clock: Clock, progress: Progress, *, timeout_seconds: float
-) -> Instance:
-    """Makes this machine a node of the cluster and returns when that is Ready. Raises ClusterError."""
-    machine.complete_path()
-    machine.require_root("sampan join")
-    wanted.check()
-    async with locks.changing(named, progress):
-        refuse_second(named)
-        await leftovers.end_supervisors(named)
-        known = await find(wanted, progress)
-        async with asking.connected(known) as client:
-            progress.step(f"Reading what nodes of {known.server} agree on")
-            instance = await settle(named, wanted, given, client, known.server)
-            check_machine(instance, wanted, progress)
-            if wanted.dry_run:
-                return instance
-            if wanted.control_plane is None:
-                files = await credentials(instance, client, known, wanted, progress)
+class Joining:
+    """One run of ``sampan join``: phase by phase, on whatever the ones before left."""
+
+    def __init__(
+        self,
+        named: Instance,
+        wanted: Wanted,
+        given: Given,
+        clock: Clock,
+        progress: Progress,
+        *,
+        timeout_seconds: float,
+        alone: bool = False,
+    ) -> None:
+        """``alone``: one phase by itself, which leaves what the next one goes on with."""
+        self.instance, self._wanted, self._given = named, wanted, given
+        self._clock, self._progress, self._timeout_seconds, self._alone = clock, progress, timeout_seconds, alone
+        self._known: Connection | None = None
+        #: the KubeletConfiguration that the node is to have, if it is none of a person's files; {}: none
+        self._kubelet: Obj = {}
+
+    async def run(self, steps: Sequence[Step]) -> Instance:
+        """Raises ClusterError."""
+        named, progress = self.instance, self._progress
+        machine.complete_path()
+        machine.require_root("sampan join")
+        goes_on = self._alone and named.exists()
+        if not goes_on:
+            self._wanted.check()
+        async with locks.changing(named, progress):
+            if goes_on:
+                kept = instances.load(named.name, state_root=named.state_root, run_root=named.run_root)
+                self.instance = starting.complete(kept)
             else:
-                files = await _late().keys(client, wanted.control_plane, instance, known.ca_pem)
-        keep(instance, files)
-        servers.write(instance, [known.server])
-        if wanted.control_plane is None:
-            starting.prepare(instance, clock, progress)
-            await starting.start(instance, progress, timeout_seconds)
-        else:
-            await _late().begin(instance, known, clock, progress, timeout_seconds)
-    return instance
+                refuse_second(named)
+                await leftovers.end_supervisors(named)
+                await self._settle()
+            if not self._wanted.dry_run:
+                for step in steps:
+                    await getattr(self, f"_{step.phase.replace('-', '_')}")(step)
+            elif any(step.phase == "preflight" for step in steps):
+                check_machine(self.instance, self._wanted, progress)
+        return self.instance
+
+    async def _settle(self) -> None:
+        """What the machine is to be; nothing is written."""
+        self._known = known = await find(self._wanted, self._progress)
+        async with asking.connected(known) as client:
+            self._progress.step(f"Reading what nodes of {known.server} agree on")
+            settled = await settle(self.instance, self._wanted, self._given, client, known.server)
+        self.instance, self._kubelet = settled.instance, settled.kubelet
+        for word in settled.warnings:
+            self._progress.warn(word)
+
+    async def _cluster(self) -> Connection:
+        """The cluster, as this machine knows it: from a person, or from the phase before."""
+        if self._known is None and (self._wanted.endpoint or self._wanted.discovery_file):
+            self._known = await find(self._wanted, self._progress)
+        if self._known is None:
+            urls = servers.read(self.instance).urls or (self.instance.api_url,)
+            self._known = Connection(urls[0], ca_pem=(self.instance.pki / "ca.crt").read_bytes())
+        return self._known
+
+    @property
+    def _is_control_plane(self) -> bool:
+        return self.instance.node.runs_control_plane
+
+    # -- phases ----------------------------------------------------------------------------------------------------
+
+    async def _preflight(self, step: Step) -> None:
+        check_machine(self.instance, self._wanted, self._progress)
+
+    async def _control_plane_prepare(self, step: Step) -> None:
+        if not self._is_control_plane:
+            return
+        wish = self._wanted.control_plane or ControlPlane()
+        if step.has("download-certs"):
+            known = await self._cluster()
+            async with asking.connected(known) as client:
+                await self._keep(await _late().keys(client, wish, self.instance, known.ca_pem))
+        if step.has("certs"):
+            _late().make_certificates(self.instance, self._clock, self._progress)
+        if step.has("kubeconfig"):
+            self._progress.step("Writing kubeconfigs")
+            with starting.writing(self.instance):
+                kubeconfigs.write_all(self.instance)
+
+    async def _kubelet_start(self, step: Step) -> None:
+        if supervisor.is_running(self.instance):
+            return
+        known, instance = await self._cluster(), self.instance
+        if self._is_control_plane:
+            await _late().begin(instance, known, self._clock, self._progress, self._timeout_seconds)
+            return
+        if any(not (instance.pki / name).is_file() for name in pki.NODE_FILES):
+            async with asking.connected(known) as client:
+                await self._keep(await credentials(instance, client, known, self._wanted, self._progress))
+        starting.prepare(self.instance, self._clock, self._progress)
+        await starting.start(self.instance, self._progress, self._timeout_seconds)
+
+    async def _etcd_join(self, step: Step) -> None:
+        self._require_running()
+
+    _kubelet_wait_bootstrap = _etcd_join
+
+    async def _control_plane_join(self, step: Step) -> None:
+        if not self._is_control_plane:
+            return
+        self._require_running()
+        if step.has("mark-control-plane"):
+            await _late().mark(self.instance, self._wanted.taints, self._progress)
+
+    async def _wait_control_plane(self, step: Step) -> None:
+        if self._is_control_plane:
+            self._require_running()
+            await _late().wait(self.instance)
+
+    def _require_running(self) -> None:
+        """The programs of a machine start together. Raises ClusterError."""
+        if not supervisor.is_running(self.instance):
+            raise ClusterError(
+                "the programs of this machine do not run",
+                fix="`sampan join phase kubelet-start` starts them, a member of etcd among them",
+            )
+
+    async def _keep(self, files: dict[str, str]) -> None:
+        if self._kubelet:
+            path = self.instance.state / kubeletflags.FILE
+            with starting.writing(self.instance):
+                self.instance.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path.write_text(documents.render([self._kubelet]))
+            node = dataclasses.replace(self.instance.node, kubelet_config=str(path))
+            self.instance, self._kubelet = starting.complete(dataclasses.replace(self.instance, node=node)), {}
+        keep(self.instance, files)
+        servers.write(self.instance, [(await self._cluster()).server])
+        if self._alone:
+            with starting.writing(self.instance):
+                self.instance.save()
 
 
 def _late() -> ModuleType:
@@ -94,7 +212,7 @@ async def find(wanted: Wanted, progress: Progress) -> Connection:
     token = discovery.parse_token(wanted.token)
     discovery.check_pins(wanted.pins, unsafe=wanted.unsafe)
     progress.step(f"Looking for the cluster at {server}")
-    place = await asking.discover(server, token, wanted)
+    place = await asking.discover(server, token, wanted, progress.step)
     bootstrap = discovery.parse_token(wanted.bootstrap_token) if wanted.bootstrap_token else token
     return Connection(place.server, ca_pem=place.ca_pem, token=str(bootstrap))
 
@@ -127,10 +245,23 @@ def _of_file(wanted: Wanted) -> Connection:
     return made
 
 
-async def settle(named: Instance, wanted: Wanted, given: Given, client: Client, server: str) -> Instance:
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """``kubelet``: the KubeletConfiguration that is to be written for it; {}: none."""
+
+    instance: Instance
+    kubelet: Obj
+    warnings: tuple[str, ...]
+
+
+async def settle(named: Instance, wanted: Wanted, given: Given, client: Client, server: str) -> Settled:
     """The instance that is to be; nothing is written. Raises ClusterError."""
     data = await asking.config_map(client, admission.CONFIG)
     cluster = admission.cluster_settings(named.name, data, server)
+    own = _own_kubelet(given) or admission.kubelet_document(await asking.config_map(client, KUBELET_NAME), cluster)
+    taints = () if wanted.control_plane is not None else wanted.taints or ()
+    registered = kubeletflags.registration(wanted.kubelet_args, taints, own)
+    given = dataclasses.replace(given, options={**registered.options, **given.options})
     node = admission.worker(given.node(named.node), wanted.node_name)
     place = node.kubernetes_dir or str(kubernetesdir.default_directory(named))
     node = dataclasses.replace(node, kubernetes_dir=place)
@@ -139,8 +270,25 @@ async def settle(named: Instance, wanted: Wanted, given: Given, client: Client, 
         node = _late().node_settings(node, cluster, wanted.control_plane)
     instance = starting.complete(dataclasses.replace(named, cluster=cluster, node=node))
     admission.refuse_foreign(instance.node.name, await asking.whoami(client))
-    admission.refuse_double(instance.node.name, await asking.node(client, instance.node.name))
-    return instance
+    taken_up = admission.refuse_double(instance.node.name, await asking.node(client, instance.node.name))
+    kubelet: Obj = {}
+    if registered.fields or (own and not node.kubelet_config):
+        kubelet = kubeletflags.merged(own, registered.fields)
+    idle = (f"kubeletExtraArgs: nothing acts on --{flag}" for flag in registered.idle)
+    return Settled(instance, kubelet, tuple(filter(None, (taken_up, *idle))))
+
+
+def _own_kubelet(given: Given) -> Obj:
+    """The document of ``--kubelet-config``; {}: it was not given. Raises ClusterError."""
+    path = given.options.get("--kubelet-config")
+    if not path:
+        return {}
+    try:
+        reading.load(Path(path))
+        document: Obj = yaml.safe_load(Path(path).read_bytes())
+    except (reading.BadKubeletConfig, OSError, yaml.YAMLError) as error:
+        raise ClusterError(f"--kubelet-config: {path}: {error}", fix="mend the file; docs/node.md shows one") from error
+    return document
 
 
 async def credentials(

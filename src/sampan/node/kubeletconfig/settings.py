@@ -71,6 +71,7 @@ _HOLDS: Mapping[str, Any] = {
     "protectKernelDefaults": False, "enableControllerAttachDetach": True, "cpuCFSQuota": True,
     "cpuCFSQuotaPeriod": 0.1, "kernelMemcgNotification": False, "failCgroupV1": False, "volumePluginDir": "",
     "enableDebuggingHandlers": True, "configMapAndSecretChangeDetectionStrategy": "Watch",
+    "rotateCertificates": True, "serverTLSBootstrap": True,
     "featureGates": {}, "nodeStatusUpdateFrequency": 10.0, "podsPerCore": 0,
 }  # fmt: skip
 

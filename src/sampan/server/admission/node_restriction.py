@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sampan.api import errors
+from sampan.api.nodes.labels import kubelet_may_set
 from sampan.api.pods.origin import is_mirror
 from sampan.api.pods.references import api_reference
 from sampan.api.pods.status import node_name as node_of
@@ -27,16 +28,6 @@ from sampan.server.authz.node import NODE_LEASES, is_node, node_name
 from sampan.server.reader import ObjectReader
 from sampan.server.threads import paced
 
-_KUBELET_LABELS = frozenset(
-    {
-        "kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/os", "node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type",
-        "topology.kubernetes.io/zone", "topology.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region",
-    }
-)  # fmt: skip
-_KUBELET_LABEL_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
-_RESTRICTED_LABEL_DOMAIN = "node-restriction.kubernetes.io"
 _KUBELET_SIGNERS = frozenset({"kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"})
 #: what a kubelet reports of a claim: that it has grown
 _CLAIM_STATUS = ("capacity", "conditions", "allocatedResourceStatuses", "allocatedResources")
@@ -208,20 +199,7 @@ def _check_node(node: str, attributes: AdmissionAttributes) -> None:
 def _refused_labels(new: Obj, old: Obj) -> list[str]:
     after, before = (part(part(obj, "metadata"), "labels") for obj in (new, old))
     changed = sorted(key for key in {*after, *before} if after.get(key) != before.get(key))
-    return [key for key in changed if not _kubelet_may_set(key)]
-
-
-def _kubelet_may_set(label: str) -> bool:
-    domain = label.partition("/")[0] if "/" in label else ""
-    if _within(domain, _RESTRICTED_LABEL_DOMAIN):
-        return False
-    if label in _KUBELET_LABELS or any(_within(domain, allowed) for allowed in _KUBELET_LABEL_DOMAINS):
-        return True
-    return not (_within(domain, "kubernetes.io") or _within(domain, "k8s.io"))
-
-
-def _within(domain: str, parent: str) -> bool:
-    return domain == parent or domain.endswith("." + parent)
+    return [key for key in changed if not kubelet_may_set(key)]
 
 
 def _check_claim(node: str, attributes: AdmissionAttributes) -> None:
