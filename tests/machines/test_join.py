@@ -222,7 +222,12 @@ def _issued(ca: Path, leaf: pki.Leaf, begins: datetime, ends: datetime) -> tuple
 def test_a_machine_joins_runs_a_pod_and_leaves_without_a_trace(machines: Machines, kubectl: Kubectl) -> None:
     m3 = machines[3]
     before = _of_machine(m3)
-    machines.add(m3)
+    assert "kubelet-start" in m3.sampan("join", "phase").stdout
+    m3.sampan("join", "--config", str(_join_file(machines, m3)), "--name", m3.name, "--timeout", "90")
+    node = kubectl.json("get", "node", "m3")
+    taints = [each for each in node["spec"]["taints"] if not each["key"].startswith("node.kubernetes.io/")]
+    assert taints == [{"key": "gpu", "value": "true", "effect": "NoSchedule"}]
+    assert (node["metadata"]["labels"]["disk"], node["status"]["capacity"]["pods"]) == ("ssd", "30")
     machines.build_demo_image(m3)
     pod = {"spec": {"nodeName": "m3", "terminationGracePeriodSeconds": 0}}
     kubectl("run", "guest", f"--image={DEMO_IMAGE}", f"--overrides={json.dumps(pod)}", "--", "sleep", "3600")
@@ -238,11 +243,33 @@ def test_a_machine_joins_runs_a_pod_and_leaves_without_a_trace(machines: Machine
     # A machine that comes again takes its name up, and an administrator may have it deleted at once.
     kubectl("delete", "pod", "guest", "--force", "--grace-period=0")
     assert kubectl("get", "node", "m3", "-o", READY) == "False"
-    machines.add(m3)
+    again = m3.sampan(
+        "join", *machines.found_by(), "--name", m3.name, "--node-name", "m3", "--node-address", machines.address(m3),
+        "--timeout", "90", "--skip-phases", "preflight",
+    )  # fmt: skip
+    assert "takes up the Node 'm3'" in again.stdout
     admin = machines.home_file("admin.conf", machines.admin_config())
     assert "Left to do" not in m3.sampan("reset", "-f", "--kubeconfig", str(admin), "--name", m3.name).stdout
     assert "NotFound" in kubectl.fails("get", "node", "m3")
     assert "Nothing of cluster" in m3.sampan("reset", "-f", "--name", m3.name).stdout
+
+
+def _join_file(machines: Machines, machine: Machine) -> Path:
+    """A JoinConfiguration with what a registration may say."""
+    endpoint, _, token, _, pin = machines.found_by()
+    args = {"node-ip": machines.address(machine), "node-labels": "disk=ssd", "max-pods": "30"}
+    document = {
+        "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "JoinConfiguration",
+        "discovery": {"bootstrapToken": {"apiServerEndpoint": endpoint, "token": token, "caCertHashes": [pin]},
+                      "tlsBootstrapToken": token},
+        "nodeRegistration": {
+            "name": machine.node_name, "taints": [{"key": "gpu", "value": "true", "effect": "NoSchedule"}],
+            "kubeletExtraArgs": [{"name": name, "value": value} for name, value in args.items()],
+        },
+    }  # fmt: skip
+    path = machine.home / "join-m3.yaml"
+    path.write_text(json.dumps(document))
+    return path
 
 
 READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
