@@ -2,8 +2,8 @@
 
 Whoever bound the pod may have seen an older Node, another scheduler's view, or nothing at all, so the node judges by
 itself. Order of checks, reasons and messages are upstream's (``pkg/kubelet/lifecycle``, ``eviction``, ``sysctl``,
-``scheduler.AdmissionCheck``). The topology and memory managers have their default policy here, ``none``, which takes
-every pod; the CPU manager is asked after these. Used by the agent, once for each pod that it did not run before.
+``scheduler.AdmissionCheck``). The topology manager (``topology.aligning``) is asked after these. Used by the
+agent, once for each pod that it did not run before.
 """
 
 from __future__ import annotations

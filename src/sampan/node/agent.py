@@ -51,6 +51,8 @@ from sampan.node.runtimewatch import RuntimeWatch
 from sampan.node.shutdown import Request as ShutdownRequest
 from sampan.node.staticpods.keeper import StaticPods
 from sampan.node.staticpods.workplace import Workplace
+from sampan.node.topology import policies
+from sampan.node.topology.aligning import Alignment
 from sampan.node.volumes.manager import VolumeManager
 from sampan.node.volumes.plugins import BUILT_IN
 from sampan.node.volumes.podcertificate import PodCertificates
@@ -172,13 +174,25 @@ class NodeAgent:
             ),
             shutdown,
         )
+        self._cpus = make_cpu_manager(
+            config,
+            self._host,
+            source,
+            active=self._active,
+            running=lambda: ((uid, each) for uid, worker in self._workers.items() for each in worker.state.running()),
+        )
+        self._alignment = Alignment(
+            policies.read(config.topology_policy, config.topology_scope, config.topology_options),
+            self._host.cells(),
+            [self._cpus],
+        )
         self._reception = Reception(
             PodGate(config, self.registration, self.context.allocatable, self._protection.pressures),
             self._devices,
+            self._alignment,
             reception.Agent(
                 closed=self._protection.refusal,
                 claiming=self._claiming,
-                processors=lambda pod: self._cpus.admit(pod),
                 newest=self._newest,
                 is_worked_on=self._workers.__contains__,
                 take=self._take,
@@ -194,13 +208,6 @@ class NodeAgent:
             judged=lambda: self._reception.looking,
             ended=lambda container_id: self.on_exit(container_id),
             cleanup=self._devices.cleanup,
-        )
-        self._cpus = make_cpu_manager(
-            config,
-            self._host,
-            source,
-            active=self._active,
-            running=lambda: ((uid, each) for uid, worker in self._workers.items() for each in worker.state.running()),
         )
         self._static = StaticPods(
             config, client, clock, Workplace(self._workers, self._pods, self.registration, self._pod_changed)
@@ -352,7 +359,7 @@ class NodeAgent:
         state = self._adoptable.pop(uid, None)
         if state is not None or is_terminal(pod):
             if state is not None:
-                self._cpus.admit(pod)  # it has had them from the agent before, unless what that one kept is lost
+                self._alignment.adopt(pod)  # it has had all from the agent before, unless what that one kept is lost
             self._take(pod, state)
             return
         self._reception.come(pod)

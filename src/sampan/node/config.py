@@ -58,6 +58,11 @@ class NodeConfig:
     cpu_manager_reconcile_seconds: float = 10.0
     #: Of the policy ``static``, by name (``cpumanager.options``).
     cpu_manager_options: Mapping[str, str] = field(default_factory=dict)
+    cpu_manager_alpha_options: bool = False
+    #: How close together processors, memory and devices lie (``topology.policies``).
+    topology_policy: str = "none"
+    topology_scope: str = "container"
+    topology_options: Mapping[str, str] = field(default_factory=dict)
     #: ``NoSwap`` or ``LimitedSwap``; "" is the former.
     swap_behaviour: str = ""
     #: Processors that no container gets alone (``0-1``); "": as many as are reserved.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from sampan.api.types import Obj
 from sampan.node.cgroups.held import Held
 from sampan.node.cgroups.settings import Part
+from sampan.node.numa import Cell
 from sampan.node.processors import Topology
 from sampan.records import dataclass
 
@@ -75,6 +76,10 @@ class Host(Protocol):
 
     def topology(self) -> Topology:
         """The processors that this node may use."""
+        ...
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Its NUMA nodes, at least one."""
         ...
 
     def disk(self, path: str = "") -> Disk:

@@ -21,6 +21,7 @@ from sampan.node.config import NodeConfig
 from sampan.node.eviction.meter_linux import LinuxMeter
 from sampan.node.host import Disk, Load, Machine
 from sampan.node.images.build import go_architecture
+from sampan.node.numa import Cell, read_cells
 from sampan.node.processors import Topology, read_topology
 
 _HOSTS_FILE = "/etc/hosts"
@@ -66,6 +67,9 @@ class LinuxHost:
 
     def topology(self) -> Topology:
         return read_topology()
+
+    def cells(self) -> tuple[Cell, ...]:
+        return read_cells(_memory("MemTotal") or 0, self.topology().cpus)
 
     def disk(self, path: str = "") -> Disk:
         usage = shutil.disk_usage(path if path and Path(path).exists() else self._config.root_dir)

@@ -18,6 +18,7 @@ from sampan.node.cgroups.held import Held
 from sampan.node.cgroups.settings import Part
 from sampan.node.eviction.meter_memory import MemoryMeter
 from sampan.node.host import Disk, Load, Machine
+from sampan.node.numa import Cell
 from sampan.node.processors import Topology, flat
 
 GIB = 1 << 30
@@ -47,6 +48,7 @@ class MemoryHost:
         self._machine = machine
         self._resolv_conf, self._hosts_file = resolv_conf, hosts_file
         self.present_topology = flat(machine.cpus)
+        self.present_cells = (Cell(id=0, cpus=self.present_topology.cpus, memory_bytes=machine.memory_bytes),)
         #: steers the node's conditions
         self.present_load = Load(memory_available_bytes=machine.memory_bytes, tasks=1, task_limit=1 << 22)
         self.present_disk = Disk(total_bytes=machine.disk_bytes, free_bytes=machine.disk_bytes)
@@ -74,6 +76,9 @@ class MemoryHost:
 
     def topology(self) -> Topology:
         return self.present_topology
+
+    def cells(self) -> tuple[Cell, ...]:
+        return self.present_cells
 
     def disk(self, path: str = "") -> Disk:
         return self.present_disk

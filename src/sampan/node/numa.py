@@ -1,6 +1,6 @@
 """The NUMA nodes of a machine: their processors, memory, huge pages and distances. Pure but for ``read_cells``.
 
-Called cells, as cAdvisor and libvirt do: a node is a Kubernetes' one here. Used by the topology, CPU and memory managers.
+Called cells, as cAdvisor and libvirt do: a node is a Kubernetes' one here. Used by the topology and memory managers.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sampan.records import dataclass
 
@@ -17,8 +17,12 @@ _LIMIT = 1 << 16
 
 
 class Place(NamedTuple):
+    """Of one core, and so of its threads. ``node``: the NUMA node; ``cache``: the last-level cache that it shares."""
+
     socket: int
     core: int
+    node: int = 0
+    cache: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +33,32 @@ class Topology:
     def cpus(self) -> Cpus:
         return frozenset(self.places)
 
+    @property
+    def threads(self) -> int:
+        """Of one core."""
+        return len(self.places) // max(len(set(self.places.values())), 1)
+
+    def by_node(self, cpus: Iterable[int]) -> dict[int, Cpus]:
+        return _grouped(cpus, lambda cpu: self.places[cpu].node)
+
     def by_socket(self, cpus: Iterable[int]) -> dict[int, Cpus]:
-        found: dict[int, set[int]] = {}
-        for cpu in cpus:
-            found.setdefault(self.places[cpu].socket, set()).add(cpu)
-        return {socket: frozenset(found[socket]) for socket in sorted(found)}
+        return _grouped(cpus, lambda cpu: self.places[cpu].socket)
+
+    def by_cache(self, cpus: Iterable[int]) -> dict[int, Cpus]:
+        return _grouped(cpus, lambda cpu: self.places[cpu].cache)
 
     def by_core(self, cpus: Iterable[int]) -> dict[Place, Cpus]:
-        found: dict[Place, set[int]] = {}
-        for cpu in cpus:
-            found.setdefault(self.places[cpu], set()).add(cpu)
-        return {place: frozenset(found[place]) for place in sorted(found)}
+        return _grouped(cpus, lambda cpu: self.places[cpu])
+
+
+Key = TypeVar("Key", int, Place)
+
+
+def _grouped(cpus: Iterable[int], key: Callable[[int], Key]) -> dict[Key, Cpus]:
+    found: dict[Key, set[int]] = {}
+    for cpu in cpus:
+        found.setdefault(key(cpu), set()).add(cpu)
+    return {each: frozenset(found[each]) for each in sorted(found)}
 
 
 def parse(text: str) -> Cpus:
@@ -74,12 +93,21 @@ def flat(count: int) -> Topology:
 def read_topology(directory: Path = _SYS, allowed: Iterable[int] | None = None) -> Topology:
     """Of the processors that this process may use. What the kernel does not tell is taken for a core of its own."""
     cpus = os.sched_getaffinity(0) if allowed is None else allowed
-    return Topology({cpu: _place(directory / f"cpu{cpu}" / "topology", cpu) for cpu in cpus})
+    return Topology({cpu: _place(directory / f"cpu{cpu}", cpu) for cpu in cpus})
 
 
 def _place(directory: Path, cpu: int) -> Place:
+    socket, core = _number(directory / "topology/physical_package_id"), _number(directory / "topology/core_id")
+    nodes = [path.name.removeprefix("node") for path in directory.glob("node[0-9]*")]
+    node = int(nodes[0]) if nodes and nodes[0].isdecimal() else 0
+    cache = _number(directory / "cache/index3/id")
+    if socket is None or core is None:
+        return Place(0, cpu, node, max(cache or 0, 0))
+    return Place(max(socket, 0), core, node, max(cache or 0, 0))
+
+
+def _number(file: Path) -> int | None:
     try:
-        socket = int((directory / "physical_package_id").read_text())
-        return Place(max(socket, 0), int((directory / "core_id").read_text()))
+        return int(file.read_text())
     except (OSError, ValueError):
-        return Place(0, cpu)
+        return None

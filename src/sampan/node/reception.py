@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import closing
 from typing import Any
 
 from sampan.api.pods.status import is_terminating
@@ -21,6 +22,7 @@ from sampan.node.devices.interface import Devices
 from sampan.node.devices.plan import Unavailable
 from sampan.node.gate import PodGate
 from sampan.node.pods import spec
+from sampan.node.topology.aligning import Alignment, Refused
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -38,8 +40,6 @@ class Agent:
     closed: Callable[[], Refusal | None]
     #: pods that have a part of the node
     claiming: Callable[[], Sequence[Obj]]
-    #: why a pod cannot have the processors that it wants; None: it has them
-    processors: Callable[[Obj], Refusal | None]
     #: a pod as it is now; None: it is gone
     newest: Callable[[Obj], Obj | None]
     is_worked_on: Callable[[str], bool]
@@ -48,8 +48,10 @@ class Agent:
 
 
 class Reception:
-    def __init__(self, gate: PodGate, devices: Devices, agent: Agent) -> None:
-        self._gate, self._devices, self._agent = gate, devices, agent
+    def __init__(self, gate: PodGate, devices: Devices, alignment: Alignment, agent: Agent) -> None:
+        self._gate, self._devices, self._alignment, self._agent = gate, devices, alignment, agent
+        #: One pod at a time: what was found free close together is not given to another meanwhile.
+        self._aligning = asyncio.Lock()
         #: for as long as pods are taken
         self.group: asyncio.TaskGroup | None = None
         #: why pods were refused, by uid
@@ -82,10 +84,16 @@ class Reception:
     def _judge(self, pod: Obj) -> Refusal | None:
         try:
             refusal = self._agent.closed() or self._gate.judge(pod, self._agent.claiming())
-            return refusal if refusal is not None else self._agent.processors(pod)
+            if refusal is None and not self._waits_for_devices(pod):
+                refusal = self._alignment.admit(pod)
+            return refusal
         except Exception:  # a pod that our own code cannot judge is refused, alone
             log.exception("admission of pod %s", spec.full_name(pod))
             return _OURS
+
+    def _waits_for_devices(self, pod: Obj) -> bool:
+        """Where its devices are says where the rest is to come from."""
+        return self._alignment.heeds_devices and self._devices.concerns(pod)
 
     async def _judge_again(self, pod: Obj) -> None:
         uid = pod["metadata"]["uid"]
@@ -107,7 +115,9 @@ class Reception:
         """Device plug-ins give the pod what it asks for, or it is refused."""
         uid, refusal = pod["metadata"]["uid"], None
         try:
-            await self._devices.admit(pod)
+            await self._give_devices(pod)
+        except Refused as refused:
+            refusal = refused.refusal
         except Unavailable as error:
             refusal = allocation_failed(str(error))
         except Exception:  # as a pod that cannot be judged
@@ -118,6 +128,15 @@ class Reception:
             self.equipping.pop(uid, None)
         if (newest := self._still_new(pod)) is not None:
             self._take(newest, refusal)
+
+    async def _give_devices(self, pod: Obj) -> None:
+        """Raises Refused, Unavailable."""
+        if not self._waits_for_devices(pod):
+            await self._devices.admit(pod)
+            return
+        async with self._aligning:
+            with closing(self._alignment.steps(pod, self._devices.placing(self._alignment.nodes))) as steps:
+                await self._devices.admit(pod, steps)
 
     def _still_new(self, pod: Obj) -> Obj | None:
         """As it is now; None: it is gone, or somebody else made it end meanwhile, and it has its worker."""

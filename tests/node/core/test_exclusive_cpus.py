@@ -6,6 +6,9 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from sampan.node.numa import Cell
 from sampan.node.processors import Place, Topology
 
 
@@ -100,3 +103,74 @@ async def test_the_next_agent_leaves_every_container_the_processors_that_it_has(
     await world.start()
     await asyncio.sleep(60)
     assert {name: cpus(world, name) for name in before} == before
+
+
+def two_nodes(world: Any) -> None:
+    """Processors 0-3 on one NUMA node, 4-7 on another; the first is reserved."""
+    world.host.present_topology = Topology({cpu: Place(cpu // 4, cpu % 4, cpu // 4) for cpu in range(8)})
+    half = world.host.machine().memory_bytes // 2
+    world.host.present_cells = tuple(
+        Cell(id=node, cpus=frozenset(range(node * 4, node * 4 + 4)), memory_bytes=half) for node in (0, 1)
+    )
+
+
+async def test_processors_of_one_numa_node_or_none_where_the_policy_says_so(world: Any) -> None:
+    two_nodes(world)
+    await begin(world, topology_policy="single-numa-node")
+    late = add(world, "far", "5")
+    await world.api.until(lambda: world.api.status(late).get("phase") == "Failed")
+    status = world.api.status(late)
+    assert (status["reason"], status["message"]) == (
+        "TopologyAffinityError",
+        "Pod was rejected: Resources cannot be allocated with Topology locality",
+    )
+    # What was refused has nothing: all of the node is there for others.
+    path = add(world, "near", "4")
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    assert cpus(world, "near") == "4-7"
+    last = add(world, "last", "3")
+    await world.api.until(lambda: world.api.condition(last, "Ready") == "True")
+    assert cpus(world, "last") == "1-3"
+    await world.stop()
+    await world.start()
+    assert (cpus(world, "near"), cpus(world, "last")) == ("4-7", "1-3")
+
+
+async def test_without_a_policy_processors_come_from_wherever_they_are_free(world: Any) -> None:
+    two_nodes(world)
+    await begin(world)
+    path = add(world, "wide", "5")
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    assert cpus(world, "wide") == "1,4-7"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"topology_policy": "restricted"}, "unsupported on machines with more than 8 NUMA Nodes"),
+        ({"system_reserved": {"cpu": "9"}}, "unable to reserve the required amount of CPUs"),
+        ({"reserved_cpus": "7-9"}, "reservedSystemCPUs names processors that this machine does not have: 8-9"),
+    ],
+)
+async def test_an_agent_that_cannot_keep_its_settings_on_this_machine_does_not_begin(
+    world: Any, more: dict[str, Any], words: str
+) -> None:
+    await world.stop()
+    world.host.present_cells = tuple(Cell(id=number) for number in range(9))
+    world.config = replace(world.config, **{"cpu_manager_policy": "static", "system_reserved": {"cpu": "1"}, **more})
+    with pytest.raises(ValueError, match=words):
+        await world.start()
+
+
+async def test_an_agent_does_not_begin_from_a_state_that_does_not_fit_the_machine(world: Any) -> None:
+    await begin(world)
+    path = add(world, "alone", "2")
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    await world.stop()
+    world.host.present_topology = Topology({cpu: Place(0, cpu) for cpu in range(6)})
+    with pytest.raises(ValueError) as refused:  # the words are the subject
+        await world.start()
+    assert str(refused.value) == (
+        "the CPU manager's state does not fit: current set of available CPUs \"0-5\" doesn't match with CPUs in state "
+        '"0-7"; drain this node, remove /node/cpu_manager_state and start it again'
+    )

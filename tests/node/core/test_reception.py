@@ -11,6 +11,8 @@ from sampan.node.admission import Refusal
 from sampan.node.devices.interface import NoDevices
 from sampan.node.devices.plan import Unavailable
 from sampan.node.reception import Agent, Reception
+from sampan.node.topology.aligning import Alignment
+from sampan.node.topology.policies import Policy
 
 POD: dict[str, Any] = {"metadata": {"uid": "1", "name": "p", "namespace": "ns"}}
 
@@ -25,11 +27,11 @@ class Surroundings(NoDevices):
         self.fault: Exception | None = None
         self.asked, self.go_on = asyncio.Event(), asyncio.Event()
         agent = Agent(
-            closed=lambda: None, claiming=list, processors=lambda pod: None,
+            closed=lambda: None, claiming=list,
             newest=lambda pod: self.api.get(pod["metadata"]["uid"]),
             is_worked_on=self.taken.__contains__, take=lambda pod: self.taken.append(pod["metadata"]["uid"]),
         )  # fmt: skip
-        self.reception = Reception(self, self, agent)  # type: ignore[arg-type]  # stands in for gate and devices
+        self.reception = Reception(self, self, Alignment(Policy(), [], []), agent)  # type: ignore[arg-type]  # stands in for gate and devices
 
     def judge(self, pod: Any, others: Any) -> Refusal | None:
         return self.verdicts.pop(0) if self.verdicts else None
@@ -40,7 +42,7 @@ class Surroundings(NoDevices):
     def concerns(self, pod: Any) -> bool:
         return True
 
-    async def admit(self, pod: Any) -> None:
+    async def admit(self, pod: Any, steps: Any = None) -> None:
         await self._pause()
         if self.fault is not None:
             raise self.fault

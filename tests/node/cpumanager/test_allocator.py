@@ -9,7 +9,7 @@ import pytest
 
 from sampan.node.cpumanager import checkpoint
 from sampan.node.cpumanager.allocator import TooFew, take
-from sampan.node.cpumanager.options import Options, not_done, read
+from sampan.node.cpumanager.options import Options, check, read
 from sampan.node.cpumanager.policy import Misaligned, StaticPolicy, reserve
 from sampan.node.processors import Place, Topology, flat, parse, show
 
@@ -84,8 +84,8 @@ def test_nobody_gets_what_another_has_and_all_comes_back(seed: int) -> None:
         assert sum(map(len, pods)) == len(frozenset().union(*pods)), "two pods have one processor"
         assert not frozenset().union(*pods) & reserved
         assert policy.shared | frozenset().union(*pods) == topology.cpus and policy.shared >= reserved
-        kept = checkpoint.decode(checkpoint.encode(policy.shared, policy.assigned), topology.cpus - reserved)
-        assert kept == policy.assigned
+        kept = checkpoint.decode(checkpoint.encode(policy.shared, policy.assigned))
+        assert kept is not None and kept.assigned == policy.assigned and not checkpoint.misfit(kept, policy)
     policy.keep_only(())
     assert policy.shared == topology.cpus
 
@@ -98,12 +98,54 @@ def test_an_init_container_and_the_containers_after_it_have_the_same_processors(
     assert show(policy.shared) == "0,3"
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"policyName":"none"}',
-    b'{"policyName":"static","entries":{"p":{"c":"0"}}}',
-    b'{"policyName":"static","entries":{"p":{"c":"1"},"q":{"c":"1"}}}',
-    b'{"policyName":"static","entries":{"p":{"c":"1-99999999"}}}'])  # fmt: skip
-def test_a_state_that_does_not_fit_is_none(data: bytes) -> None:
-    assert checkpoint.decode(data, parse("1-3")) is None
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"policyName":"static"}',
+    b'{"policyName":"static","defaultCpuSet":"1-99999999","entries":{}}'])  # fmt: skip
+def test_a_state_that_cannot_be_read_is_none(data: bytes) -> None:
+    assert checkpoint.decode(data) is None
+
+
+@pytest.mark.parametrize(
+    ("strict", "shared", "entries", "words"),
+    [
+        (False, "", '{"p":{"c":"1"}}', "default cpuset cannot be empty"),
+        (False, "2-3", '{"p":{"c":"1"}}', 'not all reserved cpus: "0" are present in defaultCpuSet: "2-3"'),
+        (
+            False, "0-3", '{"p":{"c":"1-2"}}',
+            'pod: p, container: c cpuset: "1-2" overlaps with default cpuset "0-3"',
+        ),
+        (
+            False, "0,2-5", '{"p":{"c":"1"}}',
+            'current set of available CPUs "0-3" doesn\'t match with CPUs in state "0-5"',
+        ),
+        (
+            False, "0,2", '{"p":{"c":"1"}}',
+            'current set of available CPUs "0-3" doesn\'t match with CPUs in state "0-2"',
+        ),
+        (
+            False, "0,3", '{"p":{"c":"1-2"},"q":{"c":"2"}}',
+            'pod: q, container: c cpuset: "2" is empty or another pod\'s',
+        ),
+        (True, "0-3", "{}", 'some of strictly reserved cpus: "0" are present in defaultCpuSet: "0-3"'),
+        (True, "1-3", "{}", ""),
+        (False, "", "{}", ""),
+        (False, "0,3", '{"p":{"c":"1-2","d":"2"}}', ""),
+    ],
+)  # fmt: skip
+def test_a_state_that_does_not_fit_the_machine_is_told_in_the_kubelets_words(
+    strict: bool, shared: str, entries: str, words: str
+) -> None:
+    state = checkpoint.decode(f'{{"policyName":"static","defaultCpuSet":"{shared}","entries":{entries}}}'.encode())
+    assert state is not None
+    policy = StaticPolicy(flat(4), frozenset({0}), options=Options(strict_reservation=strict))
+    assert checkpoint.misfit(state, policy) == words
+
+
+def test_a_state_of_another_policy_is_told() -> None:
+    state = checkpoint.decode(b'{"policyName":"none","defaultCpuSet":""}')
+    assert state is not None
+    assert checkpoint.misfit(state, StaticPolicy(flat(4), frozenset({0}))) == (
+        'configured policy "static" differs from state checkpoint policy "none"'
+    )
 
 
 FULL = Options(full_cores=True)
@@ -155,7 +197,8 @@ def test_what_is_strictly_reserved_is_nobodys_neither_alone_nor_shared() -> None
     assert show(policy.cpus_of("other", "c")) == "1-3"
     policy.admit(guaranteed("p", "2"))
     assert (show(policy.cpus_of("p", "c0")), show(policy.shared)) == ("1-2", "3")
-    assert checkpoint.decode(checkpoint.encode(policy.shared, policy.assigned), parse("1-3")) == policy.assigned
+    kept = checkpoint.decode(checkpoint.encode(policy.shared, policy.assigned))
+    assert kept is not None and not checkpoint.misfit(kept, policy)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +221,28 @@ def test_an_option_that_no_kubelet_takes_is_refused_in_its_words(given: dict[str
     assert str(refused.value) == words
 
 
-def test_options_are_read_and_those_that_nothing_acts_on_are_named() -> None:
-    given = {"full-pcpus-only": "true", "strict-cpu-reservation": "0", "distribute-cpus-across-numa": "true"}
-    assert (read(given), not_done(given)) == (FULL, ["distribute-cpus-across-numa"])
+def test_options_of_stage_alpha_want_their_gate_and_none_contradicts_another() -> None:
+    assert read({"align-by-socket": "true"}, alpha=True) == Options(by_socket=True)
+    assert read({"full-pcpus-only": "true", "strict-cpu-reservation": "0"}) == FULL
+    both = {"distribute-cpus-across-numa": "true", "prefer-align-cpus-by-uncorecache": "true"}
+    with pytest.raises(ValueError, match="distribute-cpus-across-numa can not be used at the same time"):
+        read(both)
+
+
+@pytest.mark.parametrize(
+    ("policy", "topology", "words"),
+    [
+        ("single-numa-node", flat(2), "incompatible with CPUManager align-by-socket"),
+        ("restricted", machine(2, 2, 1), "number of sockets are more than number of NUMA"),
+        ("restricted", flat(2), ""),
+    ],
+    ids=["single", "larger", "fits"],
+)
+def test_a_socket_is_no_unit_beside_a_policy_of_single_nodes_nor_within_larger_nodes(
+    policy: str, topology: Topology, words: str
+) -> None:
+    if not words:
+        check(Options(by_socket=True), topology, policy)
+        return
+    with pytest.raises(ValueError, match=words):
+        check(Options(by_socket=True), topology, policy)

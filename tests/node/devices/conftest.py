@@ -31,6 +31,8 @@ class Plugin:
         self.directory, self.name = directory, name
         self.healthy, self.ill = set(healthy), set(ill)
         self.options = pb.DevicePluginOptions()
+        #: on which NUMA nodes a device is; one that is not here says nothing of it
+        self.nodes: dict[str, tuple[int, ...]] = {}
         self.prefers: list[str] = []
         self.refuses = ""
         self.answer: pb.ContainerAllocateResponse | None = None
@@ -80,11 +82,17 @@ class Plugin:
 
     async def _list(self, request: Any, context: Any) -> AsyncIterator[pb.ListAndWatchResponse]:
         while True:
-            devices = [pb.Device(ID=name, health="Healthy") for name in sorted(self.healthy)]
+            devices = [
+                pb.Device(ID=name, health="Healthy", topology=self._topology(name)) for name in sorted(self.healthy)
+            ]
             devices += [pb.Device(ID=name, health="Unhealthy") for name in sorted(self.ill)]
             yield pb.ListAndWatchResponse(devices=devices)
             async with self._news:
                 await self._news.wait()
+
+    def _topology(self, name: str) -> pb.TopologyInfo | None:
+        nodes = self.nodes.get(name)
+        return None if nodes is None else pb.TopologyInfo(nodes=[pb.NUMANode(ID=node) for node in nodes])
 
     async def _prefer(self, request: Any, context: Any) -> pb.PreferredAllocationResponse:
         chosen = pb.ContainerPreferredAllocationResponse(deviceIDs=self.prefers)

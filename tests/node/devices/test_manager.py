@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -10,9 +11,12 @@ import pytest
 from tests.node.devices.conftest import TOY, Bench
 
 from sampan.node import runtime
+from sampan.node.admission import Refusal
 from sampan.node.devices.manager import GONE_SECONDS
 from sampan.node.devices.pb import deviceplugin_pb2 as pb
 from sampan.node.devices.plan import Unavailable
+from sampan.node.topology.aligning import Refused, Step
+from sampan.node.topology.hints import Hint
 
 
 def pod(uid: str, number: int = 1, resource: str = TOY) -> dict[str, Any]:
@@ -208,3 +212,38 @@ async def test_a_damaged_record_is_moved_aside(bench: Bench) -> None:
     async with bench.manager() as manager:
         assert manager.amounts() == {}
     assert bench.record.with_suffix(".damaged").exists()
+
+
+async def test_where_its_devices_are_counts_for_the_topology_manager_and_the_plug_in_chooses_near_the_rest(
+    bench: Bench,
+) -> None:
+    async with bench.manager() as manager, bench.plugin(["a", "b", "c"]) as plugin:
+        plugin.nodes = {"a": (0,), "b": (1,), "c": (1,)}
+        plugin.options.get_preferred_allocation_available = True
+        plugin.prefers = ["a", "c"]
+        await plugin.register()
+        await bench.until(manager, {TOY: (3, 3)})
+        bench.holders = {"1", "2"}
+        placing, first = manager.placing([0, 1]), pod("1")
+        near = {TOY: [Hint(0b01, True), Hint(0b10, True), Hint(0b11, False)]}
+        assert placing.hints(first, first["spec"]["containers"][0]) == placing.pod_hints(first) == near
+        await manager.admit(first, [Step("c", 0b10)])
+        assert plugin.allocated == [["c"]]
+        assert placing.hints(first, first["spec"]["containers"][0]) == {TOY: [Hint(0b10, True), Hint(0b11, False)]}
+        assert placing.pod_hints(pod("2", 2)) == {TOY: [Hint(0b11, False)]}
+        assert manager.nodes() == {TOY: plugin.nodes}
+
+
+async def test_a_pod_whose_next_container_is_refused_by_others_has_no_devices(bench: Bench) -> None:
+    def steps() -> Iterator[Step]:
+        yield Step("c", 1)
+        raise Refused(Refusal("Full", "of processors"))
+
+    async with bench.manager() as manager, bench.plugin(["a"]) as plugin:
+        await plugin.register()
+        await bench.until(manager, {TOY: (1, 1)})
+        bench.holders = {"1", "2"}
+        with pytest.raises(Refused):
+            await manager.admit(pod("1"), steps())
+        await manager.admit(pod("2"))
+        assert plugin.allocated == [["a"], ["a"]]

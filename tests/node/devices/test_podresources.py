@@ -47,7 +47,9 @@ async def served(root: Path, known: podresources.Known) -> AsyncIterator[Channel
 
 def known(pods: list[Obj], lent: Any = lambda uid, name: {}, **more: Any) -> podresources.Known:
     sharing = Sharing(lambda: pods, more.get("exclusive", lambda uid, name: ()), more.get("assignable", lambda: ()))
-    return podresources.Known(sharing, lent, more.get("claimed", lambda pod, container: []), more.get("stock", dict))
+    return podresources.Known(
+        sharing, lent, more.get("claimed", lambda pod, container: []), more.get("stock", dict), more.get("nodes", dict)
+    )
 
 
 async def listed(channel: Channel) -> list[pb.PodResources]:
@@ -119,3 +121,13 @@ async def test_a_pod_that_is_not_there_is_said_by_name_and_a_socket_that_was_lef
         with pytest.raises(runtime.RuntimeCallError, match="pod gone in namespace ns not found"):
             await get(channel, "gone")
         assert (await get(channel, "one")).name == "one"
+
+
+async def test_where_devices_are_is_told() -> None:
+    nodes = {TOY: {"a": (0,), "b": (1,), "c": (0,)}}
+    asked = known([], stock=lambda: {TOY: frozenset("abcd")}, nodes=lambda: nodes)
+    found = [
+        (list(each.device_ids), [node.ID for node in each.topology.nodes])
+        for each in podresources.allocatable(asked).devices
+    ]
+    assert found == [(["d"], []), (["a", "c"], [0]), (["b"], [1])]

@@ -132,15 +132,63 @@ def test_what_nothing_acts_on_is_named_and_what_is_so_anyhow_is_not() -> None:
     assert not_acted_on(document) == ["memoryManagerPolicy", "eventBurst"]
 
 
-def test_options_of_the_static_policy_are_taken_shown_refused_or_named() -> None:
+def test_options_of_the_static_policy_are_taken_shown_and_refused() -> None:
     head = "cpuManagerPolicy: static\nsystemReserved: {cpu: '1'}\ncpuManagerPolicyOptions: "
     made = applied(head + "{full-pcpus-only: 'true', distribute-cpus-across-numa: 'true'}")
     assert made.cpu_manager_options["full-pcpus-only"] == "true"
     assert render(made)["cpuManagerPolicyOptions"] == made.cpu_manager_options
     asked = {"cpuManagerPolicyOptions": made.cpu_manager_options}
-    assert not_acted_on(asked) == ["cpuManagerPolicyOptions.distribute-cpus-across-numa"]
+    assert not_acted_on(asked) == []
     with pytest.raises(BadKubeletConfig, match='unknown CPU Manager Policy option: "fast"'):
         applied(head + "{fast: 'true'}")
+    with pytest.raises(BadKubeletConfig, match="Alpha-level Options not enabled"):
+        applied(head + "{align-by-socket: 'true'}")
+    alpha = head + "{align-by-socket: 'true'}\nfeatureGates: {CPUManagerPolicyAlphaOptions: true, Other: true}"
+    assert applied(alpha).cpu_manager_alpha_options
+    assert not_acted_on(parse((HEAD + alpha).encode())) == ["featureGates.Other"]
+
+
+def test_policy_scope_and_options_of_the_topology_manager_are_taken_and_shown() -> None:
+    text = "topologyManagerPolicy: restricted\ntopologyManagerScope: pod\n"
+    made = applied(text + "topologyManagerPolicyOptions: {prefer-closest-numa-nodes: 'true'}")
+    assert (made.topology_policy, made.topology_scope) == ("restricted", "pod")
+    shown = render(made)
+    assert (shown["topologyManagerPolicy"], shown["topologyManagerScope"]) == ("restricted", "pod")
+    assert shown["topologyManagerPolicyOptions"] == {"prefer-closest-numa-nodes": "true"}
+    assert not_acted_on(parse((HEAD + text).encode())) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "topologyManagerPolicy: strict",
+            'topologyManagerPolicy (--topology-manager-policy) "strict" must be one of: '
+            '["none" "best-effort" "restricted" "single-numa-node"]',
+        ),
+        (
+            "topologyManagerScope: node",
+            'topologyManagerScope (--topology-manager-scope) "node" must be one of: "container", or "pod"',
+        ),
+        ("topologyManagerPolicyOptions: {near: 'true'}", 'unknown Topology Manager Policy option: "near"'),
+        (
+            "topologyManagerPolicyOptions: {max-allowable-numa-nodes: '4'}",
+            'the minimum value of "max-allowable-numa-nodes" should not be less than 8',
+        ),
+        (
+            "topologyManagerPolicyOptions: {max-allowable-numa-nodes: many}",
+            'unable to convert policy option to integer "max-allowable-numa-nodes": "many"',
+        ),
+        (
+            "topologyManagerPolicyOptions: {prefer-closest-numa-nodes: 'yes'}",
+            'bad value for option "prefer-closest-numa-nodes": strconv.ParseBool: parsing "yes": invalid syntax',
+        ),
+    ],
+)
+def test_what_no_topology_manager_takes_is_refused_in_the_kubelets_words(text: str, words: str) -> None:
+    with pytest.raises(BadKubeletConfig) as caught:
+        applied(text)
+    assert str(caught.value) == f"invalid configuration: {words}"
 
 
 def test_shutdown_by_priority() -> None:

@@ -1,51 +1,104 @@
-"""Which processors to take of those that are free: as few sockets and cores as may be are broken up. Pure.
+"""Which processors to take of those that are free: as few NUMA nodes, sockets and cores as may be are broken up. Pure.
 
-In the order of the kubelet's (``cpumanager/cpu_assignment.go``): whole sockets, whole cores, then single threads, those
-first whose socket and core are used already.
+In the order of the kubelet's (``cpumanager/cpu_assignment.go``): whole NUMA nodes and sockets, where it is asked for
+caches, whole cores, then single threads, those first whose neighbours are used already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
-from sampan.node.processors import Cpus, Topology
+from sampan.node.processors import Cpus, Place, Topology
+
+Key = TypeVar("Key", int, Place)
 
 
 class TooFew(Exception):
     """The text is the kubelet's."""
 
 
-def take(topology: Topology, free: Cpus, count: int) -> Cpus:
-    """Exactly ``count`` of ``free``. Raises TooFew."""
+def take(topology: Topology, free: Cpus, count: int, *, apart: bool = False, by_cache: bool = False) -> Cpus:
+    """Exactly ``count`` of ``free``. ``apart``: threads of several cores rather than cores; ``by_cache``: as few
+    last-level caches as may be. Raises TooFew."""
     if count > len(free):
         raise TooFew(f"not enough cpus available to satisfy request: requested={count}, available={len(free)}")
-    taken: set[int] = set()
-    for groups in (_sockets, _cores, _threads):
-        for group in groups(topology, free - taken, frozenset(taken)):
+    steps = [_largest, _next_largest, *([_caches] if by_cache else []), *([] if apart else [_cores])]
+    taken: Cpus = frozenset()
+    for step in steps:
+        for group in step(topology, free - taken, taken):
             if len(group) <= count - len(taken):
                 taken |= group
-    return frozenset(taken)
+        if step is _caches and count > len(taken):
+            taken |= _part_of_a_cache(topology, free - taken, taken, count - len(taken))
+    rest = _threads(topology, free - taken, taken, apart=apart)
+    return taken | frozenset(cpu for cpu, _ in zip(rest, range(count - len(taken)), strict=False))
 
 
-def _sockets(topology: Topology, free: Cpus, taken: Cpus) -> Iterator[Cpus]:
-    whole = topology.by_socket(topology.cpus)
-    return (cpus for socket, cpus in topology.by_socket(free).items() if cpus == whole[socket])
+def _levels(topology: Topology, cpus: Cpus) -> tuple[Mapping[int, Cpus], Mapping[int, Cpus]]:
+    """By the larger of NUMA nodes and sockets, then by the smaller."""
+    nodes, sockets = topology.by_node(cpus), topology.by_socket(cpus)
+    return (nodes, sockets) if _nodes_hold_sockets(topology) else (sockets, nodes)
 
 
-def _cores(topology: Topology, free: Cpus, taken: Cpus) -> Iterator[Cpus]:
-    whole, sockets = topology.by_core(topology.cpus), topology.by_socket(free)
-    used = topology.by_socket(taken).keys()
-    order = sorted(sockets, key=lambda socket: (socket not in used, len(sockets[socket]), socket))
-    for socket in order:
-        yield from (cpus for place, cpus in topology.by_core(sockets[socket]).items() if cpus == whole[place])
+def _nodes_hold_sockets(topology: Topology) -> bool:
+    return len(topology.by_socket(topology.cpus)) >= len(topology.by_node(topology.cpus))
 
 
-def _threads(topology: Topology, free: Cpus, taken: Cpus) -> Iterator[Cpus]:
-    sockets, cores = topology.by_socket(free), topology.by_core(free)
-    used = topology.by_socket(taken).keys()
+def _largest(topology: Topology, free: Cpus, taken: Cpus) -> list[Cpus]:
+    return _whole(_levels(topology, free)[0], _levels(topology, topology.cpus)[0])
 
-    def rank(cpu: int) -> tuple[bool, int, int, int]:
-        place = topology.places[cpu]
-        return place.socket not in used, len(sockets[place.socket]), len(cores[place]), cpu
 
-    yield from (frozenset({cpu}) for cpu in sorted(free, key=rank))
+def _next_largest(topology: Topology, free: Cpus, taken: Cpus) -> list[Cpus]:
+    return _whole(_levels(topology, free)[1], _levels(topology, topology.cpus)[1])
+
+
+def _whole(free: Mapping[Key, Cpus], all_: Mapping[Key, Cpus]) -> list[Cpus]:
+    return [cpus for key, cpus in free.items() if cpus == all_[key]]
+
+
+def _cores(topology: Topology, free: Cpus, taken: Cpus) -> list[Cpus]:
+    whole = topology.by_core(topology.cpus)
+    return [cpus for part in _parts(topology, free, taken) for cpus in _whole(topology.by_core(part), whole)]
+
+
+def _caches(topology: Topology, free: Cpus, taken: Cpus) -> list[Cpus]:
+    whole = topology.by_cache(topology.cpus)
+    return [cpus for part in _parts(topology, free, taken) for cpus in _whole(topology.by_cache(part), whole)]
+
+
+def _part_of_a_cache(topology: Topology, free: Cpus, taken: Cpus, count: int) -> Cpus:
+    """From whole cores of the fullest cache that has so many; none: no cache has."""
+    whole = topology.by_core(topology.cpus)
+    for part in _parts(topology, free, taken):
+        caches = topology.by_cache(part)
+        for cache in sorted(caches, key=lambda each: (len(caches[each]), each)):
+            cores = _whole(topology.by_core(caches[cache]), whole)
+            if sum(map(len, cores)) >= count:
+                return frozenset([cpu for core in cores for cpu in sorted(core)][:count])
+    return frozenset()
+
+
+def _threads(topology: Topology, free: Cpus, taken: Cpus, *, apart: bool) -> Iterator[int]:
+    cores = {place: sorted(cpus) for place, cpus in topology.by_core(free).items()}
+
+    def rank(cpu: int) -> tuple[int, int]:
+        core = cores[topology.places[cpu]]
+        return core.index(cpu) if apart else len(core), cpu
+
+    for part in _parts(topology, free, taken):
+        yield from sorted(part, key=rank)
+
+
+def _parts(topology: Topology, free: Cpus, taken: Cpus) -> Iterator[Cpus]:
+    """``free`` in parts that lie together: those first where something is taken already, then the smallest."""
+    used, inner_used = _levels(topology, taken)
+    outer = _levels(topology, free)[0]
+    for key in _in_order(outer, used):
+        inner = _levels(topology, outer[key])[1]
+        for each in _in_order(inner, inner_used):
+            yield inner[each]
+
+
+def _in_order(groups: Mapping[int, Cpus], used: Mapping[int, Cpus]) -> list[int]:
+    return sorted(groups, key=lambda key: (key not in used, len(groups[key]), key))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import orjson
 
-from sampan.node.cpumanager.policy import Assignments
+from sampan.node.cpumanager.policy import Assignments, StaticPolicy
 from sampan.node.processors import Cpus, parse, show
 
 FILE = "cpu_manager_state"
 LIMIT_BYTES = 1 << 20
+
+
+class State(NamedTuple):
+    policy: str
+    shared: Cpus
+    assigned: Assignments
 
 
 def encode(shared: Cpus, assigned: Assignments) -> bytes:
@@ -17,19 +25,44 @@ def encode(shared: Cpus, assigned: Assignments) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
-def decode(data: bytes, allocatable: Cpus) -> Assignments | None:
-    """None: there is none, it is damaged, or it speaks of another machine or policy."""
+def decode(data: bytes) -> State | None:
+    """None: there is none, or it is damaged."""
     try:
         document = orjson.loads(data)
-        if document["policyName"] != "static":
-            return None
-        found = {uid: {name: parse(text) for name, text in each.items()} for uid, each in document["entries"].items()}
+        entries = document.get("entries") or {}
+        found = {uid: {name: parse(text) for name, text in each.items()} for uid, each in entries.items()}
+        return State(str(document["policyName"]), parse(document["defaultCpuSet"]), found)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    seen: set[int] = set()
-    for each in found.values():
-        mine = {cpu for cpus in each.values() for cpu in cpus}
-        if not mine <= allocatable or mine & seen or not all(each.values()):
-            return None
-        seen |= mine
-    return found
+
+
+def misfit(state: State, policy: StaticPolicy) -> str:
+    """Why the policy cannot go on from there, as the kubelet says it; "": it can."""
+    if state.policy != "static":
+        return f'configured policy "static" differs from state checkpoint policy "{state.policy}"'
+    given = [(uid, name, cpus) for uid, each in state.assigned.items() for name, cpus in each.items()]
+    if not state.shared:
+        return "default cpuset cannot be empty" if given else ""
+    reserved, strict = policy.reserved, not policy.reserved <= policy.usable
+    if strict and reserved & state.shared:
+        return (
+            f'some of strictly reserved cpus: "{show(reserved & state.shared)}" are present in defaultCpuSet: '
+            f'"{show(state.shared)}"'
+        )
+    if not strict and not reserved <= state.shared:
+        return f'not all reserved cpus: "{show(reserved)}" are present in defaultCpuSet: "{show(state.shared)}"'
+    owners: dict[int, str] = {}
+    for uid, name, cpus in given:
+        if cpus & state.shared:
+            return (
+                f'pod: {uid}, container: {name} cpuset: "{show(cpus)}" overlaps with default cpuset '
+                f'"{show(state.shared)}"'
+            )
+        if not cpus or any(owners.setdefault(cpu, uid) != uid for cpu in cpus):
+            return f'pod: {uid}, container: {name} cpuset: "{show(cpus)}" is empty or another pod\'s'
+    known = state.shared.union(*(cpus for _, _, cpus in given))
+    if known != policy.usable:
+        return (
+            f'current set of available CPUs "{show(policy.usable)}" doesn\'t match with CPUs in state "{show(known)}"'
+        )
+    return ""

@@ -1,7 +1,7 @@
 """Keeps processors as the static policy gives them: state on disk, containers that run brought in line.
 
-Asked by the agent when it takes a pod and by ``starting`` for each container; ``run`` tells the runtime when what is
-shared has changed. A node without the policy has ``NoCpuManager``. One event loop.
+Asked by ``topology.aligning`` when a pod comes and by ``starting`` for each container; ``run`` tells the runtime when
+what is shared has changed. A node without the policy has ``NoCpuManager``. One event loop.
 """
 
 from __future__ import annotations
@@ -18,27 +18,30 @@ from sampan.node import runtime
 from sampan.node.admission import Refusal, allocation_failed
 from sampan.node.config import NodeConfig
 from sampan.node.cpumanager import allocator, checkpoint
-from sampan.node.cpumanager.options import read
+from sampan.node.cpumanager.options import check, read
 from sampan.node.cpumanager.policy import Misaligned, StaticPolicy, reserve
 from sampan.node.host import Host
 from sampan.node.processors import Cpus, Topology, parse, show
+from sampan.node.topology.aligning import GivesNothing, Provider, Refused
+from sampan.node.topology.hints import Hints, Mask
 
 log = logging.getLogger(__name__)
 
 
+class StateMisfit(ValueError):
+    """What an agent before has left does not fit this machine and these settings; the text says what to do."""
+
+
 def static_policy(config: NodeConfig, topology: Topology) -> StaticPolicy:
-    """Raises ValueError: what is reserved cannot be."""
+    """Raises ValueError: what is reserved cannot be, or an option not here."""
     listed = (config.kube_reserved, config.system_reserved)
     millicores = sum(quantity.millis(each["cpu"]) for each in listed if "cpu" in each)
-    reserved = reserve(topology, millicores, parse(config.reserved_cpus))
-    return StaticPolicy(topology, reserved, options=read(config.cpu_manager_options))
+    options = read(config.cpu_manager_options, alpha=config.cpu_manager_alpha_options)
+    check(options, topology, config.topology_policy)
+    return StaticPolicy(topology, reserve(topology, millicores, parse(config.reserved_cpus)), options=options)
 
 
-class CpuManager(Protocol):
-    def admit(self, pod: Obj) -> Refusal | None:
-        """Why the pod cannot have its processors; None: it has them."""
-        ...
-
+class CpuManager(Provider, Protocol):
     def cpus(self, uid: str, name: str) -> str:
         """Of a container that begins; "": whatever its pod may use."""
         ...
@@ -58,10 +61,7 @@ class CpuManager(Protocol):
     async def run(self) -> None: ...
 
 
-class NoCpuManager:
-    def admit(self, pod: Obj) -> Refusal | None:
-        return None
-
+class NoCpuManager(GivesNothing):
     def cpus(self, uid: str, name: str) -> str:
         return ""
 
@@ -102,24 +102,39 @@ class StaticCpuManager:
         self._applied: dict[str, str] = {}
         self._wake = asyncio.Event()
         data = host.read(self._file, checkpoint.LIMIT_BYTES)
-        known = checkpoint.decode(data, policy.topology.cpus - policy.reserved)
+        known = checkpoint.decode(data)
         if known is None and data:
-            log.warning("cpu manager: %s does not fit this machine and policy: processors are given anew", self._file)
-        policy.assigned = {uid: dict(each) for uid, each in (known or {}).items()}
+            log.warning("cpu manager: %s cannot be read: processors are given anew", self._file)
+        if known is not None and (why := checkpoint.misfit(known, policy)):
+            raise StateMisfit(
+                f"the CPU manager's state does not fit: {why}; drain this node, remove {self._file} and start it again"
+            )
+        policy.assigned = {uid: dict(each) for uid, each in (known.assigned if known else {}).items()}
 
-    def admit(self, pod: Obj) -> Refusal | None:
-        uid = pod["metadata"]["uid"]
-        changed = self._policy.keep_only({*self._active(), uid})
+    # As a provider of the topology manager.
+
+    def prepare(self, uid: str) -> None:
+        if self._policy.keep_only({*self._active(), uid}):
+            self._wake.set()
+
+    def hints(self, pod: Obj, container: Obj) -> Hints:
+        return self._policy.hints(pod, container)
+
+    def pod_hints(self, pod: Obj) -> Hints:
+        return self._policy.pod_hints(pod)
+
+    def allocate(self, pod: Obj, container: Obj, affinity: Mask | None) -> None:
         try:
-            changed |= self._policy.admit(pod)
-        except allocator.TooFew as error:
-            return allocation_failed(str(error))
-        except Misaligned as error:
-            return Refusal("SMTAlignmentError", str(error))
-        finally:
-            if changed:
+            if self._policy.allocate(pod, container, affinity):
                 self._wake.set()
-        return None
+        except allocator.TooFew as error:
+            raise Refused(allocation_failed(str(error))) from error
+        except Misaligned as error:
+            raise Refused(Refusal("SMTAlignmentError", str(error))) from error
+
+    def release(self, uid: str) -> None:
+        if self._policy.release(uid):
+            self._wake.set()
 
     def cpus(self, uid: str, name: str) -> str:
         return show(self._policy.cpus_of(uid, name))
@@ -173,7 +188,7 @@ def make_cpu_manager(
     active: Callable[[], Collection[str]],
     running: Callable[[], Iterable[Running]],
 ) -> CpuManager:
-    """Raises ValueError: what is reserved cannot be."""
+    """Raises ValueError: what is reserved cannot be, or what is left of an agent before does not fit."""
     if config.cpu_manager_policy != "static":
         return NoCpuManager()
     policy, period_seconds = static_policy(config, host.topology()), config.cpu_manager_reconcile_seconds

@@ -5,7 +5,7 @@ Made by ``sampan.node.main``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sampan.api import objects
@@ -17,6 +17,7 @@ from sampan.node.devices.claims import ClaimDevices
 from sampan.node.devices.drivers import Drivers
 from sampan.node.devices.interface import Given, Handler, Sharing
 from sampan.node.devices.manager import DeviceManager
+from sampan.node.topology.aligning import HintProvider, Step
 
 
 class NodeDevices:
@@ -43,8 +44,11 @@ class NodeDevices:
     def concerns(self, pod: Obj) -> bool:
         return self._lent.concerns(pod)
 
-    async def admit(self, pod: Obj) -> None:
-        await self._lent.admit(pod)
+    def placing(self, nodes: Sequence[int]) -> HintProvider:
+        return self._lent.placing(nodes)
+
+    async def admit(self, pod: Obj, steps: Iterable[Step] | None = None) -> None:
+        await self._lent.admit(pod, steps)
 
     async def prepare(self, pod: Obj) -> None:
         await self._claimed.prepare(pod)
@@ -62,7 +66,7 @@ class NodeDevices:
         await self._claimed.cleanup(known)
 
     async def tell(self, sharing: Sharing) -> None:
-        known = podresources.Known(sharing, self._lent.lent, self._claimed.claimed, self._lent.stock)
+        known = podresources.Known(sharing, self._lent.lent, self._claimed.claimed, self._lent.stock, self._lent.nodes)
         await podresources.serve(self._root, known)
 
     def handlers(self) -> Mapping[str, Handler]:

@@ -22,6 +22,8 @@ _HEALTHY = "Healthy"
 #: Of one resource; the ids of more are not remembered.
 MOST_DEVICES = 10_000
 _LONGEST_ID = 1024
+#: more than any kernel knows
+_MOST_NODES = 1024
 #: of a message, as grpc-go's default; and of what is kept of the answer for one container
 _LARGEST_MESSAGE = 4 << 20
 _LARGEST_ANSWER = 1 << 20
@@ -93,4 +95,8 @@ def _stock(answer: pb.ListAndWatchResponse) -> Stock:
     if any(not device.ID or len(device.ID) > _LONGEST_ID for device in answer.devices):
         raise ValueError(f"it lists a device whose ID is empty or longer than {_LONGEST_ID} characters")
     healthy = frozenset(device.ID for device in answer.devices if device.health == _HEALTHY)
-    return Stock(healthy, frozenset(device.ID for device in answer.devices) - healthy)
+    nodes = {device.ID: tuple(sorted({node.ID for node in device.topology.nodes})) for device in answer.devices}
+    if any(not 0 <= node < _MOST_NODES for each in nodes.values() for node in each):
+        raise ValueError(f"it lists a device on a NUMA node that is negative, or not below {_MOST_NODES}")
+    there = {device: each for device, each in nodes.items() if each}
+    return Stock(healthy, frozenset(device.ID for device in answer.devices) - healthy, there)

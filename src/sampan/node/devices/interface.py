@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
+from sampan.node.topology.aligning import GivesNothing, HintProvider, Step
 from sampan.records import dataclass
 
 
@@ -76,8 +77,12 @@ class Devices(Protocol):
     def concerns(self, pod: Obj) -> bool:
         """Whether the pod asks for a device."""
 
-    async def admit(self, pod: Obj) -> None:
-        """Gives the pod's containers their devices. Raises ``plan.Unavailable``, and then it has none of them."""
+    def placing(self, nodes: Sequence[int]) -> HintProvider:
+        """Says on which of the machine's NUMA nodes a pod can have the devices that it asks for."""
+
+    async def admit(self, pod: Obj, steps: Iterable[Step] | None = None) -> None:
+        """Gives the pod's containers their devices, one after the other; ``steps`` says which and from where, None:
+        all, from anywhere. Raises ``plan.Unavailable``, and what ``steps`` raises, and then it has none of them."""
 
     async def prepare(self, pod: Obj) -> None:
         """Has drivers make the devices of the pod's claims ready, before its sandbox is made. Raises
@@ -120,8 +125,12 @@ class NoDevices:
     def concerns(self, pod: Obj) -> bool:
         return False
 
-    async def admit(self, pod: Obj) -> None:
-        pass
+    def placing(self, nodes: Sequence[int]) -> HintProvider:
+        return GivesNothing()
+
+    async def admit(self, pod: Obj, steps: Iterable[Step] | None = None) -> None:
+        for _ in steps or ():
+            pass
 
     async def prepare(self, pod: Obj) -> None:
         pass

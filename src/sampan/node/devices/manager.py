@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sampan.api.reading import part, text
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
-from sampan.node.devices import cdi, checkpoint, plan, registration
+from sampan.node.devices import cdi, checkpoint, hints, plan, registration
 from sampan.node.devices.answers import cdi_names, given
 from sampan.node.devices.checkpoint import Allocation
 from sampan.node.devices.endpoint import Endpoint
 from sampan.node.devices.interface import Given
 from sampan.node.devices.plan import Need, Stock, Unavailable
+from sampan.node.topology.aligning import HintProvider, Step
+from sampan.node.topology.hints import Hint, Hints, Mask
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +111,9 @@ class DeviceManager:
             await endpoint.close()
             if held.endpoint is endpoint:
                 held.endpoint = None
-                held.stock = Stock(frozenset(), held.stock.healthy | held.stock.unhealthy)
+                held.stock = replace(
+                    held.stock, healthy=frozenset(), unhealthy=held.stock.healthy | held.stock.unhealthy
+                )
                 held.gone_at = asyncio.get_running_loop().time()
                 self._changed()
         log.info("device plugin of %s is gone: %s", resource, why)
@@ -138,15 +142,34 @@ class DeviceManager:
     def _needs(self, pod: Obj) -> list[Need]:
         return plan.needs(pod, self._resources.keys()) if self._resources else []
 
-    async def admit(self, pod: Obj) -> None:
-        """Gives the pod's containers their devices. Raises Unavailable, and then it has none of them."""
+    def placing(self, nodes: Sequence[int]) -> HintProvider:
+        return _Placing(self, nodes)
+
+    def hints(self, pod: Obj, nodes: Sequence[int], container: str = "") -> Hints:
+        """On which of ``nodes`` the container can have its devices; "": all containers together."""
+        found: dict[str, Sequence[Hint] | None] = {}
+        needs, of_pod = self._needs(pod), (self._allocations or {}).get(text(part(pod, "metadata"), "uid"), {})
+        has = {key: given.devices for key, given in of_pod.items()}
+        for need in needs:
+            stock, in_use = self._resources[need.resource].stock, self._in_use(need.resource)
+            if not container:
+                found[need.resource] = hints.of_pod(need.resource, needs, has, in_use, stock, nodes)
+            elif need.container == container:
+                found[need.resource] = hints.of_container(need, needs, has, in_use, stock, nodes)
+        return found
+
+    async def admit(self, pod: Obj, steps: Iterable[Step] | None = None) -> None:
+        """Gives the pod's containers their devices, one after the other; ``steps`` says which and from where. Raises
+        Unavailable, and what ``steps`` raises, and then it has none of them."""
         allocations = await self._known()
         uid = text(part(pod, "metadata"), "uid")
         needs = self._needs(pod)
         had = dict(allocations.get(uid, {}))
         try:
-            for need in needs:
-                await self._give(uid, need, needs)
+            for step in _anywhere(needs) if steps is None else steps:
+                for need in needs:
+                    if need.container == step.container:
+                        await self._give(uid, need, needs, step.affinity)
             await self._save()
         except BaseException:
             allocations[uid] = had
@@ -154,7 +177,7 @@ class DeviceManager:
                 allocations.pop(uid, None)
             raise
 
-    async def _give(self, uid: str, need: Need, needs: list[Need]) -> None:
+    async def _give(self, uid: str, need: Need, needs: list[Need], affinity: Mask | None) -> None:
         held = self._resources[need.resource]
         async with held.choosing:
             endpoint = held.endpoint
@@ -164,7 +187,7 @@ class DeviceManager:
             has = {key: given.devices for key, given in of_pod.items()}
             already = has.get((need.container, need.resource), ())
             lent = () if already else plan.reusable(needs, need, has)
-            choice = plan.choose(need, already, lent, self._in_use(need.resource), held.stock)
+            choice = plan.choose(need, already, lent, self._in_use(need.resource), held.stock, affinity)
             try:
                 preferred = await endpoint.preferred(choice.free, choice.kept, choice.missing)
             except runtime.RuntimeCallError as error:
@@ -227,6 +250,10 @@ class DeviceManager:
         """Devices that work, by resource."""
         return {name: held.stock.healthy for name, held in self._resources.items()}
 
+    def nodes(self) -> dict[str, Mapping[str, tuple[int, ...]]]:
+        """By resource and device: on which NUMA nodes it is, where its plug-in says so."""
+        return {name: held.stock.nodes for name, held in self._resources.items()}
+
     def _of_container(self, uid: str, name: str) -> dict[str, Allocation]:
         of_pod = (self._allocations or {}).get(uid, {})
         return {resource: given for (container, resource), given in sorted(of_pod.items()) if container == name}
@@ -257,3 +284,20 @@ class DeviceManager:
                 raise Unavailable(f"the record of devices cannot be written: {error.strerror}") from error
             except ValueError as error:
                 raise Unavailable(str(error)) from error
+
+
+class _Placing:
+    """The topology manager's view; ``nodes``: of the machine."""
+
+    def __init__(self, devices: DeviceManager, nodes: Sequence[int]) -> None:
+        self._devices, self._nodes = devices, nodes
+
+    def hints(self, pod: Obj, container: Obj) -> Hints:
+        return self._devices.hints(pod, self._nodes, text(container, "name"))
+
+    def pod_hints(self, pod: Obj) -> Hints:
+        return self._devices.hints(pod, self._nodes)
+
+
+def _anywhere(needs: Iterable[Need]) -> list[Step]:
+    return [Step(name, None) for name in dict.fromkeys(need.container for need in needs)]

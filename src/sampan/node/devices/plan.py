@@ -6,12 +6,14 @@ Messages are the kubelet's (``pkg/kubelet/cm/devicemanager``).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import field
 from typing import NamedTuple
 
 from sampan.api import quantity
 from sampan.api.pods import containers
 from sampan.api.reading import part, text
 from sampan.api.types import Obj
+from sampan.node.topology.hints import Mask, mask_of
 from sampan.records import dataclass
 
 
@@ -21,10 +23,12 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """The devices of one resource by their ids, as its plug-in listed them last."""
+    """The devices of one resource by their ids, as its plug-in listed them last. ``nodes``: on which NUMA nodes those
+    are of which it says so."""
 
     healthy: frozenset[str] = frozenset()
     unhealthy: frozenset[str] = frozenset()
+    nodes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Need(NamedTuple):
@@ -74,9 +78,15 @@ class Choice:
 
 
 def choose(
-    need: Need, already: Collection[str], lent: Collection[str], in_use: Collection[str], stock: Stock
+    need: Need,
+    already: Collection[str],
+    lent: Collection[str],
+    in_use: Collection[str],
+    stock: Stock,
+    affinity: Mask | None = None,
 ) -> Choice:
-    """``already``: what the container has from before; ``in_use``: what any pod has. Raises Unavailable."""
+    """``already``: what the container has from before; ``in_use``: what any pod has; ``affinity``: the NUMA nodes whose
+    devices come first, None: any. Raises Unavailable."""
     if not stock.healthy:
         raise Unavailable(f"no healthy devices present; cannot allocate unhealthy devices {need.resource}")
     if already:
@@ -90,18 +100,33 @@ def choose(
                 f"previously allocated devices are no longer healthy; cannot allocate unhealthy devices {need.resource}"
             )
         return Choice(tuple(sorted(already)), (), 0)
-    again = tuple(sorted(set(lent) & stock.healthy))[: need.number]
-    free = tuple(sorted(stock.healthy - set(in_use)))
+    again = tuple(sorted(set(lent) & stock.healthy, key=lambda device: _rank(device, stock, affinity)))[: need.number]
+    free = tuple(sorted(stock.healthy - set(in_use), key=lambda device: _rank(device, stock, affinity)))
     missing = need.number - len(again)
     if len(free) < missing:
         raise Unavailable(
             f"requested number of devices unavailable for {need.resource}. Requested: {missing}, Available: {len(free)}"
         )
-    return Choice(again, free, missing)
+    near = tuple(device for device in free if _distance(device, stock, affinity) == 0)
+    if missing < len(near):
+        return Choice(again, near, missing)
+    return Choice((*again, *near), free[len(near) :], missing - len(near))
+
+
+def _distance(device: str, stock: Stock, affinity: Mask | None) -> int:
+    """0: on one of these NUMA nodes; then come those on others, then those that are nowhere."""
+    nodes = stock.nodes.get(device)
+    if affinity is None or nodes is None:
+        return 2
+    return 0 if mask_of(nodes) & affinity else 1
+
+
+def _rank(device: str, stock: Stock, affinity: Mask | None) -> tuple[int, str]:
+    return _distance(device, stock, affinity), device
 
 
 def take(choice: Choice, preferred: Sequence[str]) -> tuple[str, ...]:
-    """The container's devices: what the plug-in prefers of what is free, the rest in the order of their names."""
+    """The container's devices: what the plug-in prefers of what is free, the rest in its order."""
     free = set(choice.free)
     wanted = [device for device in dict.fromkeys(preferred) if device in free][: choice.missing]
     rest = [device for device in choice.free if device not in set(wanted)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,17 +35,20 @@ _STOP_SECONDS: Final = 1.0
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is asked when somebody asks. ``lent``: devices of plug-ins by resource, of a pod's uid and container's name;
-    ``claimed``: of a container of a pod; ``stock``: healthy devices by resource."""
+    ``claimed``: of a container of a pod; ``stock``: healthy devices by resource; ``nodes``: on which NUMA nodes devices
+    are, by resource and device."""
 
     sharing: Sharing
     lent: Callable[[str, str], Mapping[str, tuple[str, ...]]]
     claimed: Callable[[Obj, Obj], list[Claimed]]
     stock: Callable[[], Mapping[str, frozenset[str]]]
+    nodes: Callable[[], Mapping[str, Mapping[str, tuple[int, ...]]]] = dict
 
 
 def pod_resources(pod: Obj, known: Known) -> pb.PodResources:
     """Of main containers and sidecars: what runs beside each other."""
     uid = objects.uid(pod)
+    nodes = known.nodes()
     running = [*containers.sidecars(pod), *parts(pod.get("spec", {}), "containers")]
     return pb.PodResources(
         name=objects.name(pod),
@@ -53,7 +56,7 @@ def pod_resources(pod: Obj, known: Known) -> pb.PodResources:
         containers=[
             pb.ContainerResources(
                 name=text(container, "name"),
-                devices=_devices(known.lent(uid, text(container, "name"))),
+                devices=_devices(known.lent(uid, text(container, "name")), nodes),
                 cpu_ids=sorted(known.sharing.exclusive(uid, text(container, "name"))),
                 dynamic_resources=[_dynamic(each) for each in known.claimed(pod, container)],
             )
@@ -64,11 +67,29 @@ def pod_resources(pod: Obj, known: Known) -> pb.PodResources:
 
 def allocatable(known: Known) -> pb.AllocatableResourcesResponse:
     stock = {name: tuple(sorted(devices)) for name, devices in known.stock().items() if devices}
-    return pb.AllocatableResourcesResponse(devices=_devices(stock), cpu_ids=sorted(known.sharing.assignable()))
+    return pb.AllocatableResourcesResponse(
+        devices=_devices(stock, known.nodes()), cpu_ids=sorted(known.sharing.assignable())
+    )
 
 
-def _devices(held: Mapping[str, tuple[str, ...]]) -> list[pb.ContainerDevices]:
-    return [pb.ContainerDevices(resource_name=name, device_ids=sorted(ids)) for name, ids in sorted(held.items())]
+def _devices(
+    held: Mapping[str, tuple[str, ...]], nodes: Mapping[str, Mapping[str, tuple[int, ...]]]
+) -> list[pb.ContainerDevices]:
+    """Of one resource, an entry for each place where there are some."""
+    found = []
+    for name, ids in sorted(held.items()):
+        places: dict[tuple[int, ...], list[str]] = {}
+        for device in sorted(ids):
+            places.setdefault(nodes.get(name, {}).get(device, ()), []).append(device)
+        found += [
+            pb.ContainerDevices(resource_name=name, device_ids=devices, topology=_topology(place))
+            for place, devices in sorted(places.items())
+        ]
+    return found
+
+
+def _topology(nodes: Sequence[int]) -> pb.TopologyInfo | None:
+    return pb.TopologyInfo(nodes=[pb.NUMANode(ID=node) for node in nodes]) if nodes else None
 
 
 def _dynamic(claimed: Claimed) -> pb.DynamicResource:

@@ -22,6 +22,7 @@ from sampan.node.pods.swap import BEHAVIOURS
 from sampan.node.processors import parse as parse_cpus
 from sampan.node.sysctls import verify_sysctl_patterns
 from sampan.node.thresholds import DEFAULT_HARD, Amount, Threshold, parse_thresholds
+from sampan.node.topology import policies as topology_policies
 
 _RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 _ENFORCEABLE = ("pods", "none", "")
@@ -61,18 +62,19 @@ _READ = (
     "mergeDefaultEvictionSettings", "enforceNodeAllocatable", "containerLogMaxSize", "allowedUnsafeSysctls",
     "clusterDNS", "resolvConf", "crashLoopBackOff", "registerWithTaints", "shutdownGracePeriodByPodPriority",
     "cpuManagerPolicy", "cpuManagerPolicyOptions", "reservedSystemCPUs", "memorySwap", "staticPodPath",
-    "preloadedImagesVerificationAllowlist",
+    "preloadedImagesVerificationAllowlist", "topologyManagerPolicy", "topologyManagerScope",
+    "topologyManagerPolicyOptions",
 )  # fmt: skip
+#: gates that something here asks for
+_GATES = (cpu_options.ALPHA_GATE,)
 #: what is so here anyhow: asking for it asks for nothing
 _HOLDS: Mapping[str, Any] = {
     "enableServer": True, "readOnlyPort": 0, "cgroupsPerQOS": True, "cgroupDriver": "cgroupfs",
-    "memoryManagerPolicy": "None", "topologyManagerPolicy": "none",
-    "topologyManagerScope": "container", "failSwapOn": False, "runOnce": False, "seccompDefault": False,
+    "memoryManagerPolicy": "None", "failSwapOn": False, "runOnce": False, "seccompDefault": False,
     "protectKernelDefaults": False, "enableControllerAttachDetach": True, "cpuCFSQuota": True,
     "cpuCFSQuotaPeriod": 0.1, "kernelMemcgNotification": False, "failCgroupV1": False, "volumePluginDir": "",
     "enableDebuggingHandlers": True, "configMapAndSecretChangeDetectionStrategy": "Watch",
-    "rotateCertificates": True, "serverTLSBootstrap": True,
-    "featureGates": {}, "nodeStatusUpdateFrequency": 10.0, "podsPerCore": 0,
+    "rotateCertificates": True, "serverTLSBootstrap": True, "nodeStatusUpdateFrequency": 10.0, "podsPerCore": 0,
 }  # fmt: skip
 
 
@@ -81,10 +83,11 @@ def not_acted_on(document: Obj) -> list[str]:
     found = [
         name
         for name, value in document.items()
-        if name not in _PLAIN and name not in _READ and not (name in _HOLDS and _HOLDS[name] == value)
+        if name not in _PLAIN
+        and name not in (*_READ, "featureGates")
+        and not (name in _HOLDS and _HOLDS[name] == value)
     ]
-    options = document.get("cpuManagerPolicyOptions") or {}
-    return found + [f"cpuManagerPolicyOptions.{name}" for name in cpu_options.not_done(options)]
+    return found + [f"featureGates.{name}" for name in document.get("featureGates") or {} if name not in _GATES]
 
 
 def check(document: Obj) -> None:
@@ -106,6 +109,7 @@ def apply(config: NodeConfig, document: Obj) -> NodeConfig:
         _shutdown,
         _static_pods,
         _processors,
+        _topology,
         _swap,
         _images,
     ):
@@ -246,11 +250,12 @@ def _processors(config: NodeConfig, document: Obj) -> dict[str, Any]:
     options = document.get("cpuManagerPolicyOptions") or {}
     if policy == "static":
         try:
-            cpu_options.read(options)
+            cpu_options.read(options, alpha=_alpha(document))
         except ValueError as error:
             raise _invalid(str(error)) from error
     changes: dict[str, Any] = {
         "cpu_manager_policy": policy, "reserved_cpus": named, "cpu_manager_options": options,
+        "cpu_manager_alpha_options": _alpha(document),
     }  # fmt: skip
     kube, system = document.get("kubeReserved") or {}, document.get("systemReserved") or {}
     if reserved:
@@ -259,6 +264,20 @@ def _processors(config: NodeConfig, document: Obj) -> dict[str, Any]:
     elif policy == "static" and not (kube.get("cpu") or system.get("cpu")):
         raise _invalid("the static policy requires systemreserved.cpu + kubereserved.cpu to be greater than zero")
     return changes
+
+
+def _alpha(document: Obj) -> bool:
+    return bool((document.get("featureGates") or {}).get(cpu_options.ALPHA_GATE))
+
+
+def _topology(config: NodeConfig, document: Obj) -> dict[str, Any]:
+    policy, scope = document.get("topologyManagerPolicy") or "none", document.get("topologyManagerScope") or "container"
+    options = document.get("topologyManagerPolicyOptions") or {}
+    try:
+        topology_policies.read(policy, scope, options)
+    except ValueError as error:
+        raise _invalid(str(error)) from error
+    return {"topology_policy": policy, "topology_scope": scope, "topology_options": options}
 
 
 def _swap(config: NodeConfig, document: Obj) -> dict[str, Any]:
@@ -383,6 +402,9 @@ def render(config: NodeConfig) -> Obj:
         "cpuManagerPolicy": config.cpu_manager_policy,
         **({"cpuManagerPolicyOptions": dict(config.cpu_manager_options)} if config.cpu_manager_options else {}),
         "reservedSystemCPUs": config.reserved_cpus,
+        "topologyManagerPolicy": config.topology_policy,
+        "topologyManagerScope": config.topology_scope,
+        **({"topologyManagerPolicyOptions": dict(config.topology_options)} if config.topology_options else {}),
         "memorySwap": {"swapBehavior": config.swap_behaviour} if config.swap_behaviour else {},
         **({} if config.static_pod_dir is None else {"staticPodPath": str(config.static_pod_dir)}),
         **{name: value for name, value in _HOLDS.items() if isinstance(value, bool | str) and value != ""},

@@ -1,12 +1,13 @@
 """Gives a pod's containers what the node has of processors and memory, close together and close to their devices.
 
-Made by the agent, asked by the reception for every pod that comes. Devices are given by plug-ins, which take their time:
-they say where theirs are, and choose by what this says. One event loop.
+Made by the agent, asked by the reception for every pod that comes. Providers give at once. Devices are given by
+plug-ins, which take their time: they say where theirs are, and choose by what this says. One event loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from sampan.api.pods import containers
@@ -16,6 +17,8 @@ from sampan.node.numa import Cell
 from sampan.node.topology import policies
 from sampan.node.topology.hints import Hints, Mask
 from sampan.node.topology.policies import Policy
+
+log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
@@ -50,6 +53,22 @@ class Provider(HintProvider, Protocol):
         ...
 
 
+class GivesNothing:
+    """A provider of a node whose policy is ``none``."""
+
+    def prepare(self, uid: str) -> None: ...
+
+    def hints(self, pod: Obj, container: Obj) -> Hints:
+        return {}
+
+    def pod_hints(self, pod: Obj) -> Hints:
+        return {}
+
+    def allocate(self, pod: Obj, container: Obj, affinity: Mask | None) -> None: ...
+
+    def release(self, uid: str) -> None: ...
+
+
 class Step(NamedTuple):
     """A container that has its processors and memory, and where its devices are to come from."""
 
@@ -64,9 +83,13 @@ class Alignment:
         self._policy, self._cells, self._providers = policy, cells, providers
 
     @property
-    def waits_for_devices(self) -> bool:
-        """Devices say where the rest is to come from: a pod gets all of it at once."""
+    def heeds_devices(self) -> bool:
+        """Devices say where the rest is to come from: a pod gets all of it together."""
         return self._policy.name != "none"
+
+    @property
+    def nodes(self) -> list[int]:
+        return [cell.id for cell in self._cells]
 
     def admit(self, pod: Obj) -> Refusal | None:
         """Why a pod without devices, or with a policy that does not mind them, cannot have what it asks for."""
@@ -77,7 +100,17 @@ class Alignment:
             return refused.refusal
         return None
 
-    def steps(self, pod: Obj, devices: HintProvider | None = None) -> Iterator[Step]:
+    def adopt(self, pod: Obj) -> None:
+        """One that runs already, and has what it has; what nobody remembers is given anew, wherever it is."""
+        for provider in self._providers:
+            provider.prepare(pod["metadata"]["uid"])
+            for container in _containers(pod):
+                try:
+                    provider.allocate(pod, container, None)
+                except Refused as refused:
+                    log.warning("pod %s runs without: %s", pod["metadata"]["name"], refused)
+
+    def steps(self, pod: Obj, devices: HintProvider | None = None) -> Generator[Step]:
         """Its containers, in the order in which they are given what they ask for. Raises Refused; then, and when the
         iterator is closed before its end, the pod has nothing."""
         uid = pod["metadata"]["uid"]

@@ -98,14 +98,14 @@ def merge(everywhere: Mask, wishes: Sequence[Sequence[Hint]], rank: Rank = narro
 
 
 def _agreed(everywhere: Mask, wishes: Iterable[Sequence[Hint]]) -> set[Mask]:
-    agreed: set[Mask] | None = None
+    """Where all that mind would be, each by a preferred hint. None: nobody minds yet."""
+    agreed: set[Mask | None] = {None}
     for hints in wishes:
         preferred = {hint.affinity for hint in hints if hint.preferred}
-        if None in preferred:
-            continue
-        masks_ = {mask for mask in preferred if mask}
-        agreed = masks_ if agreed is None else agreed & masks_
-    return {everywhere} if agreed is None else agreed
+        both = {mask for mask in agreed if mask in preferred or None in preferred}
+        agreed = both | preferred if None in agreed else both
+    found = {everywhere if mask is None else mask for mask in agreed}
+    return found - {0}
 
 
 def _needed(wishes: Iterable[Sequence[Hint]]) -> int:
