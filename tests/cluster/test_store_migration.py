@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,15 +15,18 @@ import pytest
 from sampan.api.clock import FixedClock
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.etcd import member
+from sampan.cluster.etcd import member, members
 from sampan.cluster.instance import Instance, nameless
 from sampan.cluster.moving import migrate as moving
 from sampan.cluster.moving import restore as restoring
 from sampan.cluster.moving.backup import back_up_etcd
 from sampan.cluster.moving.etcd import reached
 from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.store.archive.building import build
 from sampan.store.archive.etcdside import EtcdSide
-from sampan.store.archive.records import Record
+from sampan.store.archive.records import Extent, Record
+from sampan.store.etcd.store import EtcdStore
+from sampan.store.protocol import Compacted
 from sampan.store.sqlite import SqliteStore
 
 CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
@@ -72,6 +76,12 @@ async def state(instance: Instance) -> dict[str, bytes]:
         return {entry.key: entry.value for entry in found if "masterleases" not in entry.key}
     finally:
         await store.close()
+
+
+async def opened(instance: Instance) -> EtcdStore:
+    """As an API server opens it."""
+    settings = replace(members.settings_of(instance), prefix=instance.cluster.etcd_prefix, strip="/registry")
+    return await EtcdStore.open(settings, clock=CLOCK)
 
 
 async def move(instance: Instance, to: str, **options: str) -> moving.Moved:
@@ -131,6 +141,30 @@ async def test_a_move_that_was_interrupted_goes_on(
     assert not written, "what was there is not written again"
 
 
+async def test_a_move_that_is_taken_up_after_the_store_went_on_begins_anew(
+    blue: Instance, etcd_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stop(self: EtcdSide, revision: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(EtcdSide, "compact", stop)
+        await move(blue, f"etcd://{etcd_endpoint}")
+    store = await SqliteStore.open(blue.store, clock=CLOCK, create=False)
+    await store.commit(KEY.format(5), None, None)
+    for n in range(100):
+        await store.commit(KEY.format(6), None, b"%d" % n)
+    await store.close()
+    before = await state(blue)
+    moved = await move(blue, f"etcd://{etcd_endpoint}")
+    assert moved.records == len(before)
+    store = await opened(again(blue))
+    found = (await store.range("/registry/")).entries
+    assert KEY.format(5) not in {entry.key for entry in found}
+    assert min(entry.revision for entry in found) > moved.before, "no revision means two things"
+    await store.close()
+
+
 async def test_an_etcd_that_is_in_use_is_refused(blue: Instance, etcd_endpoint: str) -> None:
     other = replace(blue, cluster=replace(blue.cluster, name="green"))
     other.save()
@@ -138,18 +172,33 @@ async def test_an_etcd_that_is_in_use_is_refused(blue: Instance, etcd_endpoint: 
     await other_store.commit(KEY.format(1), None, b"green's")
     await other_store.close()
     await move(other, f"etcd://{etcd_endpoint}")
-    with pytest.raises(ClusterError, match="entries in that etcd already"):
+    with pytest.raises(ClusterError, match="that etcd holds entries already"):
         await move(blue, f"etcd://{etcd_endpoint}")
     assert again(blue).cluster.store == "sqlite"
 
 
-async def test_a_revision_out_of_etcds_reach_is_refused_at_once(
-    blue: Instance, etcd_endpoint: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("far", [10_000_000, 3 * restoring.JUMP])
+async def test_a_store_whose_revision_is_far_above_etcds_moves_there_and_back_at_once(
+    blue: Instance, etcd_endpoint: str, far: int
 ) -> None:
-    monkeypatch.setattr(moving, "_FURTHEST", -(10**9))
-    with pytest.raises(ClusterError, match="out of etcd's reach"):
-        await move(blue, f"etcd://{etcd_endpoint}")
-    assert again(blue).cluster.store == "sqlite"
+    records = [Record(1 + n, KEY.format(n), 1 + n, 0, 0, None, b"%d" % n) for n in range(30)]
+    shutil.rmtree(blue.store)
+    build(blue.store, records, Extent(far, far, 0))
+    moved = await move(blue, f"etcd://{etcd_endpoint}")
+    assert far + 30 < moved.after < far + 40
+    there = again(blue)
+    store = await opened(there)
+    first = await store.commit(KEY.format(30), 0, b"later")
+    assert first > moved.after
+    found = await store.range("/registry/")
+    assert all(far < entry.revision <= first for entry in found.entries)
+    for before in (far, 29):
+        with pytest.raises(Compacted):
+            await store.range("/registry/", revision=before)
+    await store.close()
+    back = await move(there, "sqlite")
+    assert back.after >= first
+    assert len(await state(again(blue))) == 31
 
 
 async def test_what_is_nowhere_to_go_is_said(blue: Instance, etcd_endpoint: str) -> None:
@@ -172,6 +221,15 @@ async def test_a_backup_of_a_cluster_on_etcd_is_restored(blue: Instance, etcd_en
     await restoring.restore(planned, clock=CLOCK, progress=Told())
     assert again(green).cluster.store == "sqlite"
     assert await state(again(green)) == before
+    green = replace(again(green), cluster=replace(again(green).cluster, etcd_prefix=next(_prefixes)))
+    back = await move(green, f"etcd://{etcd_endpoint}")
+    assert back.after > back.before == taken.extent.revision + restoring.JUMP
+    store = await opened(again(green))
+    found = {
+        entry.key: entry.value for prefix in ("/ranges/", "/registry/") for entry in (await store.range(prefix)).entries
+    }
+    assert found == before
+    await store.close()
 
 
 @pytest.mark.skipif(member.program(Instance(ClusterSettings())) is None, reason="etcd is not installed")
@@ -204,12 +262,11 @@ async def test_a_move_that_is_killed_once_the_settings_have_changed_is_done(
 ) -> None:
     before = await state(blue)
 
-    async def die(self: EtcdSide, value: bytes | None) -> None:
-        if value is None:
-            assert again(blue).cluster.store == "etcd", "until then a second run has to know its own entries"
-            raise KeyboardInterrupt
+    async def die(self: EtcdSide) -> None:
+        assert again(blue).cluster.store == "etcd", "until then a second run has to know its own entries"
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(EtcdSide, "set_marker", die)
+    monkeypatch.setattr(EtcdSide, "remove_marker", die)
     with pytest.raises(KeyboardInterrupt):
         await move(blue, f"etcd://{etcd_endpoint}")
     monkeypatch.undo()

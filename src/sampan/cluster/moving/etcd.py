@@ -42,7 +42,9 @@ async def _connected(instance: Instance) -> AsyncIterator[EtcdSide]:
     settings = replace(members.settings_of(instance), prefix=instance.cluster.etcd_prefix.rstrip("/"), strip=_STRIP)
     client = Client(settings)
     try:
-        yield EtcdSide(client, Layout(settings.prefix, settings.strip))
+        side = EtcdSide(client, Layout(settings.prefix, settings.strip))
+        await side.read_offset()
+        yield side
     except StoreError as error:
         raise ClusterError(
             str(error), fix="look at etcd's members (`sampan logs etcd`); most of them must run"

@@ -1,9 +1,9 @@
 """``sampan store migrate``: a stopped cluster from SQLite to etcd or back, with every key's bytes compared.
 
 The settings change last: whoever is interrupted has the cluster as it was, and the same command goes on where it
-stopped. The old store is kept aside until ``--delete-old``. To SQLite, revisions stay as they are. Etcd gives revisions
-itself: its counter is raised above the old store's first, each entry then gets a new one, and what is before is
-compacted, so that every client lists anew.
+stopped. The old store is kept aside until ``--delete-old``. To SQLite, revisions stay as they are. Etcd counts itself:
+the store's revisions are its own and an offset from then on, which lifts them above the old store's. Each entry gets a
+new one, and what is before is compacted, so that every client lists anew.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ _ASIDE = "before-migrate"
 _PREFIXES = ("/registry/", "/ranges/")
 #: true of API servers that run
 _OF_THE_MOMENT = ("/registry/masterleases/",)
-#: Etcd's counter is raised by a write each, some thousands a second: further than this nobody waits.
-_FURTHEST = 10_000_000
 #: an API server's entry that is not renewed has ended by then
 _SERVER_SECONDS = 16.0
 _PORT_STEP = 100
@@ -123,15 +121,7 @@ async def _to_etcd(instance: Instance, target: Instance, clock: Clock, progress:
         if foreign is not None:
             raise ArchiveError(f"{foreign} is no key of an API server; delete it first (`sampan etcd serve`)")
         async with reached(target, progress) as side:
-            at = (await side.extent()).revision
-            if extent.revision - at > _FURTHEST:
-                raise ArchiveError(
-                    f"its revision {extent.revision:,} is out of etcd's reach, at {at:,} now: it takes a write "
-                    "for each between; a store that was restored without --moved stays on SQLite"
-                )
             await _claim(side, extent.identity, extent.revision)
-            progress.step(f"Raising etcd's revision to {extent.revision:,}")
-            await side.raise_to(extent.revision, lambda at: progress.count(at, extent.revision))
             progress.step(f"Writing {extent.records:,} entries")
             there = await side.digests((await side.extent()).revision)
             await side.write_all(_kept(snapshot), there, counting(progress, extent.records))
@@ -144,7 +134,7 @@ async def _to_etcd(instance: Instance, target: Instance, clock: Clock, progress:
             target.save()
             # Only now: without it a second run would take these entries for another cluster's.
             try:
-                await side.set_marker(None)
+                await side.remove_marker()
             except StoreError as error:
                 progress.warn(f"the cluster has moved; a mark of the move stays in etcd: {error}")
     instance.store.rename(free_name(instance.store.with_name(f"{instance.store.name}.{_ASIDE}")))
@@ -152,15 +142,14 @@ async def _to_etcd(instance: Instance, target: Instance, clock: Clock, progress:
 
 
 async def _claim(side: EtcdSide, identity: str, revision: int) -> None:
-    """The etcd is to be empty, or what an interrupted move of this very store left. Raises ArchiveError."""
+    """The etcd is to be empty, or what an interrupted move of this very store left, which goes where the store has
+    changed since. Raises ArchiveError."""
     marker = orjson.dumps({"identity": identity, "revision": revision})
     had = await side.marker()
-    there = await side.extent()
-    if had is None and there.records:
-        raise ArchiveError(f"there are {there.records:,} entries in that etcd already: take an empty one")
-    if had is not None and orjson.loads(had).get("identity") != identity:
-        raise ArchiveError("another store was being moved into that etcd: take an empty one")
-    await side.set_marker(marker)
+    if had is not None and not had.startswith(orjson.dumps({"identity": identity})[:-1]):
+        raise ArchiveError("another store was being moved into that etcd: finish that move, or take an empty one")
+    if had != marker:
+        await side.claim(marker, had, revision)
 
 
 async def _refuse_servers(side: EtcdSide, clock: Clock, progress: Progress) -> None:

@@ -63,8 +63,7 @@ class Plan:
                 f"{' and certificates are' if self.certificates else ' is'} kept as *.{_ASIDE} in {self.instance.state}"
             )
         if self.archive.extent.kind != "sqlite":
-            moving = "moves it on" if self.moved else "moves it on only from a restore with --moved"
-            yield f"it was on etcd and is restored to SQLite: `sampan store migrate --to etcd` {moving}"
+            yield "it was on etcd and is restored to SQLite: `sampan store migrate --to etcd` moves it on"
         if self.moved:
             yield f"revisions go on from {self.extent.revision:,}, history and watches too"
         else:

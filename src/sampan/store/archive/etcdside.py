@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from sampan.store.archive.records import ArchiveError, Extent, Record
+from sampan.store.etcd import numbering
 from sampan.store.etcd.client import Client
 from sampan.store.etcd.events import read_end
 from sampan.store.etcd.layout import Layout
@@ -44,7 +45,12 @@ class EtcdSide:
         self._entries = layout.range_of("")
         #: and what an API server keeps besides
         self._places = (layout.range_of(_BESIDES), self._entries)
+        self._parts = (layout.others, self._entries)
         self._marker = layout.bump.removesuffix(b"bump") + b"moving"
+
+    async def read_offset(self) -> None:
+        """First of all, for everything else goes by it. Raises StoreUnavailable."""
+        await self._client.read_offset(self._layout.offset)
 
     async def extent(self) -> Extent:
         """At the newest revision. History is not read."""
@@ -94,27 +100,44 @@ class EtcdSide:
         found = await self._client.call(_RANGE, pb.RangeRequest(key=self._marker))
         return found.kvs[0].value if found.kvs else None
 
-    async def set_marker(self, value: bytes | None) -> None:
-        if value is None:
-            await self._client.call(_DELETE, pb.DeleteRangeRequest(key=self._marker))
+    async def claim(self, marker: bytes, had: bytes | None, revision: int) -> None:
+        """Takes an empty etcd, or one that has this mark of an earlier try, whose entries go: ``marker`` stands there,
+        and what is written from now on is above ``revision``, all in one transaction. Raises ArchiveError."""
+        now = (await self.extent()).revision
+        offset = self._client.offset + max(0, revision - now)
+        asked = [numbering.unchanged(self._layout.offset, self._client.offset)]
+        gone = [(self._layout.ends + b"/", self._layout.ends + b"0")]
+        if had is None:
+            asked += [
+                pb.Compare(key=start, range_end=end, target=pb.Compare.VERSION, version=0) for start, end in self._parts
+            ]
         else:
-            await self._client.call(_PUT, pb.PutRequest(key=self._marker, value=value))
+            asked.append(pb.Compare(key=self._marker, target=pb.Compare.VALUE, value=had))
+            gone += self._parts
+        then = [pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key, range_end=end)) for key, end in gone]
+        then.append(pb.RequestOp(request_put=pb.PutRequest(key=self._marker, value=marker)))
+        if offset:
+            then.append(pb.RequestOp(request_put=pb.PutRequest(key=self._layout.offset, value=b"%d" % offset)))
+        if not (await self._client.call(_TXN, pb.TxnRequest(compare=asked, success=then))).succeeded:
+            raise ArchiveError(await self._why_not_empty())
+        self._client.offset = offset
 
-    async def raise_to(self, revision: int, tell: Tell) -> None:
-        """Writes until the revision is at least this one: a write each, for etcd has no other way."""
-        reached = (await self.extent()).revision
+    async def _why_not_empty(self) -> str:
+        for start, end in self._parts:
+            ask = pb.RangeRequest(key=start, range_end=end, limit=1, keys_only=True)
+            found = await self._client.call(_RANGE, ask)
+            if found.kvs:
+                first = found.kvs[0].key.decode(errors="replace")
+                folders = [folder.decode() for folder in (self._entries[0], self._layout.follow)]
+                return (
+                    f"that etcd holds entries already ({found.count:,}, the first is {first}"
+                    "): take an empty one; or, if nobody needs them any more, "
+                    + " and ".join(f"`etcdctl del --prefix {folder}`" for folder in folders)
+                )
+        return "somebody else was moving a store into that etcd at the same time; try again"
 
-        async def write() -> None:
-            nonlocal reached
-            while reached < revision:
-                done = await self._client.call(_PUT, pb.PutRequest(key=self._layout.bump, value=_NOBODY))
-                reached = max(reached, done.header.revision)
-                if done.header.revision % _TOLD_EVERY == 0:
-                    tell(reached)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_TOGETHER):
-                group.create_task(write())
+    async def remove_marker(self) -> None:
+        await self._client.call(_DELETE, pb.DeleteRangeRequest(key=self._marker))
 
     async def write_all(
         self, records: Iterable[Record], there: dict[str, tuple[int, bytes, int | None]], tell: Tell

@@ -21,7 +21,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import grpc  # reads its environment when imported
 import grpc.aio
 
-from sampan.store.etcd import methods
+from sampan.store.etcd import methods, numbering
 from sampan.store.etcd.errors import Again, BadToken, judge
 from sampan.store.etcd.pb import etcd_pb2 as pb
 from sampan.store.etcd.settings import EtcdSettings
@@ -51,6 +51,7 @@ _PATIENCE_SECONDS: Final = (1.0, 1.5, 2.0, 3.0, 5.0)
 _UNPROVEN_SECONDS: Final = (0.4, 0.6, 1.0, 2.0, 5.0)
 #: between two rounds of all members
 _PAUSES_SECONDS: Final = (0.02, 0.05, 0.1, 0.2, 0.3)
+_RANGE: Final = "/etcdserverpb.KV/Range"
 #: a stream from a member that has lost its leader ends with an error
 _WITH_LEADER: Final = (("hasleader", "true"),)
 
@@ -62,27 +63,30 @@ class NoAnswer(StoreUnavailable):
 class Stream:
     """A watch: many messages each way. ``read`` raises Again when it is over, whoever ended it."""
 
-    def __init__(self, call: Any, member: str) -> None:
+    def __init__(self, call: Any, member: str, offset: int) -> None:
         self._call = call
+        self._offset = offset
         self.member = member
 
     async def send(self, message: Any) -> None:
         with _translated():
-            await self._call.write(message)
+            await self._call.write(numbering.outgoing(message, self._offset) if self._offset else message)
 
     async def read(self) -> Any:
         with _translated():
             message = await self._call.read()
             if not isinstance(message, pb.WatchResponse):  # gRPC's mark of the end
                 raise judge((await self._call.code()).name, await self._call.details() or "the stream ended")
-            return message
+            return numbering.incoming(message, self._offset) if self._offset else message
 
 
 class Client:
-    """``close`` ends what is under way with Again or StoreUnavailable."""
+    """``close`` ends what is under way with Again or StoreUnavailable. Whoever calls speaks of the store's revisions,
+    which are etcd's and ``offset``."""
 
     def __init__(self, settings: EtcdSettings) -> None:
         self.settings = settings
+        self.offset = 0
         self._at = 0
         self._proven = True
         self._channels: dict[str, Any] = {}
@@ -151,8 +155,16 @@ class Client:
             stub = self._channel(member).unary_unary(path, type(request).SerializeToString, answer.FromString)
             self._stubs[member, path] = stub
         metadata = await self._metadata(member) if self.settings.username else ()
+        if self.offset:
+            request = numbering.outgoing(request, self.offset)
         with _translated():
-            return await stub(request, timeout=seconds, metadata=metadata)
+            answer = await stub(request, timeout=seconds, metadata=metadata)
+        return numbering.incoming(answer, self.offset) if self.offset else answer
+
+    async def read_offset(self, key: bytes, *, seconds: float | None = None) -> None:
+        """Whoever speaks of revisions does so first. Raises StoreUnavailable."""
+        found = await self.call(_RANGE, pb.RangeRequest(key=key), seconds=seconds)
+        self.offset = numbering.parse_offset(key, found.kvs[0].value if found.kvs else None)
 
     async def _metadata(self, member: str) -> tuple[tuple[str, str], ...]:
         if self._token is None:
@@ -177,7 +189,7 @@ class Client:
         stub = self._channel(target).stream_stream(methods.WATCH, ask.SerializeToString, answer.FromString)
         call = stub(metadata=(*_WITH_LEADER, *metadata))
         try:
-            yield Stream(call, target)
+            yield Stream(call, target, self.offset)
         finally:
             call.cancel()
 

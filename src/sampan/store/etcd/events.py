@@ -16,11 +16,13 @@ _DELETE = pb.Event.DELETE
 @dataclass(slots=True)
 class Told:
     """What one revision brought. ``changes``: one, unless somebody else's transaction changed several entries.
-    ``ends``: keys and what is noted of their end, None: no longer noted. ``time_ms`` 0: not told."""
+    ``ends``: keys and what is noted of their end, None: no longer noted. ``time_ms`` 0: not told. ``offset``: what is
+    noted of it now, b"": nothing, None: not told."""
 
     changes: Sequence[Change]
     ends: Sequence[tuple[str, bytes | None]] = ()
     time_ms: int = 0
+    offset: bytes | None = None
 
 
 def entry_of(layout: Layout, kv: Any) -> Entry | None:
@@ -46,6 +48,8 @@ def read(layout: Layout, events: Sequence[Any]) -> Told:
             ends.append((ended, None if deleted else kv.value))
         elif kv.key == layout.time and not deleted:
             told.time_ms = number(kv.value)
+        elif kv.key == layout.offset:
+            told.offset = b"" if deleted else kv.value
     told.changes, told.ends = changes, ends
     return told
 

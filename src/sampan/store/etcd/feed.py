@@ -28,7 +28,8 @@ _STEP: Final = 128
 
 
 class Gap(StoreError):
-    """What comes next is compacted, or the cluster is another one: following it further would hide changes."""
+    """What comes next is compacted, or the cluster is another one, or revisions mean something else from here on:
+    following it further would hide changes."""
 
 
 class Behind(StoreError):

@@ -5,6 +5,7 @@ With the prefix ``/registry``::
     /registry-clients/<identity>/<n>   what ``transactions`` tells a repeated write by
     /registry-sampan/bump              written by who wants to see its own event
     /registry-sampan/ends/<key>        when an entry with a time to live ends: ``<milliseconds> <identity>``
+    /registry-sampan/offset            what the store's revisions are above etcd's, where they are (``numbering``)
     /registry-sampan/time              the moment of a revision, at most once a second
     /registry-sampan/other/...         entries whose keys do not begin with what the prefix stands for; they have no end
     /registry/...                      the entries
@@ -29,6 +30,8 @@ class Layout:
         "ends",
         "follow",
         "follow_end",
+        "offset",
+        "others",
         "time",
     )
 
@@ -40,7 +43,10 @@ class Layout:
         own = prefix.encode() + b"-sampan/"
         self.bump = own + b"bump"
         self.time = own + b"time"
+        self.offset = own + b"offset"
         self._other = own + b"other"
+        #: the range of entries whose keys do not begin with what the prefix stands for
+        self.others = (self._other, prefix_end(self._other))
         self.ends = own + b"ends"
         self.clients = prefix.encode() + b"-clients/"
         #: the range that a follower watches

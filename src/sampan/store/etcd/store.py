@@ -2,9 +2,9 @@
 
 Reads are linearizable and go to etcd. A commit is one transaction that is sent until its outcome is known
 (``transactions``). One watch of everything (``feed``) tells the listeners; they are told late, so ``sync_now`` is None.
-Revisions are etcd's own. Entries with a time to live are deleted one by one by the servers, the one that wrote them
-first: a lease of etcd's would end many at one revision, which a watch could not be resumed within, begins anew when
-etcd's leader changes, and knows only whole seconds.
+Revisions are etcd's own, or those and an offset (``numbering``). Entries with a time to live are deleted one by one by
+the servers, the one that wrote them first: a lease of etcd's would end many at one revision, which a watch could not be
+resumed within, begins anew when etcd's leader changes, and knows only whole seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sampan.api.clock import Clock
-from sampan.store.etcd import transactions
+from sampan.store.etcd import numbering, transactions
 from sampan.store.etcd.client import Client, NoAnswer
 from sampan.store.etcd.errors import LaterRevision, PastRevision
 from sampan.store.etcd.events import entry_of, number, read, read_end
@@ -106,6 +106,7 @@ class EtcdStore:
         #: the newest revision when retention was looked at last
         self._checked = 0
         self._slots = transactions.Slots(layout, identity)
+        self._fence = transactions.Fence(layout.offset, client.offset)
         self._listeners = Listeners()
         self._notes: dict[str, tuple[bytes | None, object]] = {}
         self._opened = revision
@@ -147,9 +148,9 @@ class EtcdStore:
         client = Client(settings)
         try:
             layout = Layout(settings.prefix, settings.strip)
-            ask = pb.RangeRequest(key=layout.time)
-            found = await client.call(_RANGE, ask, seconds=settings.open_seconds)
-            oldest = await find_oldest(client, layout, 1, found.header.revision)
+            await client.read_offset(layout.offset, seconds=settings.open_seconds)
+            found = await client.call(_RANGE, pb.RangeRequest(key=layout.time))
+            oldest = await find_oldest(client, layout, client.offset + 1, found.header.revision)
             self = cls(
                 client,
                 layout,
@@ -355,6 +356,8 @@ class EtcdStore:
             for change in told.changes:
                 self._ring.add(change)
             return
+        if told.offset is not None and (told.offset or b"0") != b"%d" % self._fence.offset:
+            raise Gap(str(numbering.renumbered()))
         self._known = max(self._known, revision)
         if told.time_ms > self._last_mark_ms:
             self._last_mark_ms = told.time_ms
@@ -447,19 +450,23 @@ class EtcdStore:
             def request_of(again: bool, slot: transactions.Slot = slot, name: bytes = name) -> Any:
                 nonlocal repeated
                 repeated = again
-                return transactions.request_of(write, slot, name, repeated=again)
+                return transactions.request_of(write, slot, name, self._fence, repeated=again)
 
             try:
                 answer = await self._client.repeat(_TXN, request_of)
             except NoAnswer as error:
                 raise OutcomeUnknown(f"{key}: the write may have happened, or may yet: {error}") from error
             self._saw(answer.header)
-            outcome = transactions.outcome_of(answer, write, slot, name)
+            outcome = transactions.outcome_of(answer, write, slot, name, self._fence)
             if outcome.kind == "done":
                 self._slots.give_back(slot, outcome.revision)
                 if write.time:
                     self._last_mark_ms = max(self._last_mark_ms, int(write.time))
                 return outcome.revision
+            if outcome.kind == "renumbered":
+                lost = numbering.renumbered()
+                self._fail(lost)
+                raise OutcomeUnknown(f"{key}: the write may have happened: {lost}") if repeated else lost
             if outcome.kind != "swept":
                 if not repeated:
                     self._slots.give_back(slot, slot.revision)

@@ -13,6 +13,7 @@ from dataclasses import dataclass as mutable
 from typing import Final, Literal
 
 from sampan.records import dataclass
+from sampan.store.etcd import numbering
 from sampan.store.etcd.layout import Layout
 from sampan.store.etcd.pb import etcd_pb2 as pb
 
@@ -51,6 +52,14 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """What a writer knows of how revisions are counted: what stands at ``key``."""
+
+    key: bytes
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """One commit: ``value`` None deletes. ``end``: the note of its time to live; None: it has none; b"": whatever note
     there is goes. ``time``: the moment, when it is to be noted."""
@@ -66,11 +75,12 @@ class Write:
     guards: tuple[tuple[bytes, int], ...] = ()
 
 
-def request_of(write: Write, slot: Slot, number: bytes, *, repeated: bool) -> pb.TxnRequest:
+def request_of(write: Write, slot: Slot, number: bytes, fence: Fence, *, repeated: bool) -> pb.TxnRequest:
     """``repeated``: it has been sent before, and may have been carried out, or may yet be."""
     request = pb.TxnRequest()
     compare = request.compare
     compare.append(pb.Compare(result=_EQUAL, target=_MOD, key=slot.key, mod_revision=slot.revision))
+    compare.append(numbering.unchanged(fence.key, fence.offset))
     if write.expected is not None:
         compare.append(pb.Compare(result=_EQUAL, target=_MOD, key=write.key, mod_revision=write.expected))
     for key, revision in write.guards:
@@ -92,6 +102,7 @@ def request_of(write: Write, slot: Slot, number: bytes, *, repeated: bool) -> pb
     otherwise = request.failure
     otherwise.append(pb.RequestOp(request_range=pb.RangeRequest(key=write.key, keys_only=True)))
     otherwise.append(pb.RequestOp(request_range=pb.RangeRequest(key=slot.key)))
+    otherwise.append(pb.RequestOp(request_range=pb.RangeRequest(key=fence.key)))
     for key, _ in write.guards:
         otherwise.append(pb.RequestOp(request_range=pb.RangeRequest(key=key, keys_only=True)))
     if repeated:
@@ -106,23 +117,25 @@ def request_of(write: Write, slot: Slot, number: bytes, *, repeated: bool) -> pb
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """``done``: at ``revision``. ``conflict``: the key is at ``revision``, 0: absent. ``guarded``: it hung on a
-    guard that is not as it was to be, whose number ``revision`` is.
-    ``swept``: the slot was cleared away, nothing happened, and another is to be taken."""
+    guard that is not as it was to be, whose number ``revision`` is. ``renumbered``: revisions are counted otherwise
+    now. ``swept``: the slot was cleared away, nothing happened, and another is to be taken."""
 
-    kind: Literal["done", "conflict", "guarded", "swept"]
+    kind: Literal["done", "conflict", "guarded", "renumbered", "swept"]
     revision: int
 
 
-def outcome_of(answer: pb.TxnResponse, write: Write, slot: Slot, number: bytes) -> Outcome:
+def outcome_of(answer: pb.TxnResponse, write: Write, slot: Slot, number: bytes, fence: Fence) -> Outcome:
     if answer.succeeded:
         return Outcome("done", answer.header.revision)
-    found, noted = (answer.responses[at].response_range.kvs for at in (0, 1))
+    found, noted, fenced = (answer.responses[at].response_range.kvs for at in (0, 1, 2))
+    if (fenced[0].value if fenced else b"0") != b"%d" % fence.offset:
+        return Outcome("renumbered", 0)
     if noted and noted[0].mod_revision != slot.revision and noted[0].value == number:
         return Outcome("done", noted[0].mod_revision)  # the one that was sent before
     if not noted and slot.revision:
         return Outcome("swept", 0)
     for at, (_, wanted) in enumerate(write.guards):
-        guarding = answer.responses[2 + at].response_range.kvs
+        guarding = answer.responses[3 + at].response_range.kvs
         if (guarding[0].mod_revision if guarding else 0) != wanted:
             return Outcome("guarded", at)
     return Outcome("conflict", found[0].mod_revision if found else 0)
