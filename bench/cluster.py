@@ -187,10 +187,19 @@ def main() -> None:
         time.sleep(10)
         pids = python_processes()
         before = {pid: cpu_seconds(pid) for pid in pids}
-        time.sleep(IDLE_SECONDS)
+        # Code that something rare has used leaves again after a while: one moment says too little or too much.
+        resident: dict[int, list[float]] = {pid: [] for pid in pids}
+        for _ in range(IDLE_SECONDS):
+            time.sleep(1)
+            for pid in pids:
+                resident[pid].append(rss_mib(pid))
         used = sum(cpu_seconds(pid) - before[pid] for pid in pids)
-        each = ", ".join(f"{rss_mib(pid):.0f}" for pid in pids)
-        line("resident memory of all Python processes, idle", f"{sum(map(rss_mib, pids)):.0f} MiB ({each})")
+        together = [sum(at_once) for at_once in zip(*resident.values(), strict=True)]
+        each = ", ".join(f"{statistics.mean(seen):.0f}" for seen in resident.values())
+        line(
+            f"resident memory of all Python processes, idle, mean of {IDLE_SECONDS} s",
+            f"{statistics.mean(together):.0f} MiB ({each}), {min(together):.0f} to {max(together):.0f}",
+        )
         each = ", ".join(f"{pss_mib(pid):.0f}" for pid in pids)
         line("... shared pages counted once (PSS)", f"{sum(map(pss_mib, pids)):.0f} MiB ({each})")
         line("processor, idle", f"{used / IDLE_SECONDS * 100:.1f} % of one core")

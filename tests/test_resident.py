@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
-from sampan.resident import plan_range
+from sampan.resident import LOOK_SECONDS, plan_range, stay_small
 
 _PROGRAM = """
 import asyncio, hashlib, json, sqlite3, ssl, zlib
@@ -57,3 +58,18 @@ def test_code_that_only_the_start_ran_leaves_and_is_back_when_it_is_needed() -> 
 )
 def test_only_whole_pages_of_a_segment_leave(base: int, address: int, size: int, expected: tuple[int, int]) -> None:
     assert plan_range(base, address, size, 0x1000) == expected
+
+
+def test_a_process_at_rest_forgets_again_and_one_at_work_keeps_its_code() -> None:
+    used, due, forgotten = [0.0], [], []
+
+    def call_later(seconds: float, look: Callable[[], None]) -> None:
+        assert seconds == LOOK_SECONDS
+        due.append(look)
+
+    stay_small(call_later, forget=lambda: forgotten.append(used[0]), used_seconds=lambda: used[0])
+    for seconds in (0.1, 0.2, 15.0, 0.3, 0.0):
+        used[0] += seconds
+        due.pop()()
+    assert forgotten == pytest.approx([0.1, 0.3, 15.6, 15.6])
+    assert len(due) == 1

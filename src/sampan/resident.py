@@ -1,16 +1,20 @@
-"""Takes compiled code that only the start ran out of a process's resident memory, as the kernel would when memory is
-short.
+"""Takes memory that a process no longer uses out of what it holds: free pages, and compiled code, as the kernel would
+when memory is short.
 
 Starting runs nearly all of the libraries once: the relocations, tables and initialisers of the interpreter and of each
 extension module, some 20 MiB in a process that then needs a quarter of them. Those pages stay mapped until somebody
-asks for them back. Called by the long-lived processes when they are at rest; what is needed after all is mapped again
-on its next use, from the page cache (a microsecond for 64 KiB). What this process has written is never touched.
+asks for them back. Each later use maps 64 KiB around it, so what something rare has used once stays as well: the
+long-lived processes ask again from time to time while they are at rest (``stay_small``). What is needed after all is
+mapped again on its next use, from the page cache (microseconds). What this process has written is never touched.
 """
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from ctypes import (
+    CDLL,
     CFUNCTYPE,
     POINTER,
     PyDLL,
@@ -30,6 +34,11 @@ from typing import Any
 _LOADED = 1
 _WRITABLE = 2
 _MADV_DONTNEED = 4
+
+#: Between two looks; forgetting takes 2 ms.
+LOOK_SECONDS = 20.0
+#: Processor time between two looks: more, and the process is at work and keeps its code.
+_AT_WORK_SECONDS = 1.0
 
 
 class _Segment(Structure):
@@ -83,3 +92,31 @@ def forget_code() -> int:
 
     walk(_Visit(visit), None)
     return forgotten
+
+
+def trim() -> None:
+    """Gives the C library's free pages back to the system. Takes milliseconds, tens of them where hundreds of MiB are
+    in small pieces; other threads go on meanwhile."""
+    found = getattr(CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
+    if found is not None:
+        found(0)
+
+
+def stay_small(
+    call_later: Callable[[float, Callable[[], None]], object],
+    *,
+    forget: Callable[[], object] = forget_code,
+    used_seconds: Callable[[], float] = time.process_time,
+) -> None:
+    """From now on, forgets code at each look that finds the process at rest. ``call_later``: the event loop's;
+    ``used_seconds``: processor time of the process so far."""
+    seen = used_seconds()
+
+    def look() -> None:
+        nonlocal seen
+        used, seen = used_seconds() - seen, used_seconds()
+        if used < _AT_WORK_SECONDS:
+            forget()
+        call_later(LOOK_SECONDS, look)
+
+    call_later(LOOK_SECONDS, look)

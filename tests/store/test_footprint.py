@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sampan.store.footprint import Footprint, trim
+from sampan.resident import trim
+from sampan.store.footprint import Footprint
 from sampan.store.memory import MemoryStore
 from sampan.store.protocol import StoreUnavailable
 

@@ -1,12 +1,11 @@
-"""Keeps the long-lived processes small: called once, when a process has started and is at rest.
+"""Keeps the long-lived processes small: called once, when a process has started.
 
-Used by ``control_plane`` and ``node_process``. Changes nothing that anybody else can see.
+Used by ``control_plane``, ``node_process`` and ``supervisor``. Changes nothing that anybody else can see.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 
 from sampan import resident
@@ -21,7 +20,14 @@ def start_quickly() -> None:
 
 
 def settle_later() -> None:
-    asyncio.get_running_loop().call_later(REST_SECONDS, settle)
+    """When it is at rest; and from then on it stays small."""
+    loop = asyncio.get_running_loop()
+
+    def begin() -> None:
+        settle()
+        resident.stay_small(loop.call_later)
+
+    loop.call_later(REST_SECONDS, begin)
 
 
 def settle() -> None:
@@ -29,7 +35,5 @@ def settle() -> None:
     for good."""
     gc.collect()
     gc.freeze()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
-    if trim is not None:
-        trim(0)
+    resident.trim()
     resident.forget_code()

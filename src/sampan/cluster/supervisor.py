@@ -28,7 +28,6 @@ from typing import Any
 
 import orjson
 
-from sampan import resident
 from sampan.api.clock import SystemClock, format_time, parse_time
 from sampan.api.faults import cause, fault
 from sampan.cluster import containerd, footprint, logfiles, pulse, registry_program, running
@@ -153,7 +152,7 @@ class Supervisor:
             for child in self.children:
                 self._tasks[child.program.name] = group.create_task(self._keep(child), name=child.program.name)
             following = group.create_task(self._follow(group), name="follow")
-            loop.call_later(footprint.REST_SECONDS, resident.forget_code)
+            footprint.settle_later()
             await self._stopping.wait()
             self._write_status()  # from here on nobody starts another supervisor
             following.cancel()

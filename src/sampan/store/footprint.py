@@ -7,12 +7,12 @@ a background loop of the process that owns the store; an idle process is left al
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import time
 from collections.abc import Callable
 from typing import Final
 
+from sampan import resident
 from sampan.store.protocol import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -21,13 +21,6 @@ log = logging.getLogger(__name__)
 INTERVAL_SECONDS: Final = 10.0
 #: so much processor time since the last time: the process has done something
 _BUSY_SECONDS: Final = 0.2
-
-
-def trim() -> None:
-    """Gives the C library's free pages back to the system. Takes milliseconds; the interpreter goes on meanwhile."""
-    found = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
-    if found is not None:
-        found(0)
 
 
 class Footprint:
@@ -40,7 +33,7 @@ class Footprint:
         *,
         forget: Callable[[], None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
-        trim: Callable[[], None] = trim,
+        trim: Callable[[], None] = resident.trim,
         used_seconds: Callable[[], float] = time.process_time,
     ) -> None:
         self._store = store

@@ -90,6 +90,7 @@ class DnsProgram:
             keeper.keep("knowing", self._know, ends=True)
             keeper.keep("snapshot", self._keep_snapshot)
             asyncio.get_running_loop().call_later(_SETTLE_SECONDS, settle)
+            resident.stay_small(asyncio.get_running_loop().call_later)
             await tasks.forever()
 
     async def _follow(self) -> None:
@@ -209,9 +210,11 @@ async def serve(config: ProcessConfig, extra: Extra = _nothing) -> None:
 
 
 def settle() -> None:
-    """What was made until now stays: the collector need not walk it again. Code that only the start ran need not."""
+    """What was made until now stays: the collector need not walk it again. Code that only the start ran, and what the
+    start left free, need not."""
     gc.collect()
     gc.freeze()
+    resident.trim()
     resident.forget_code()
 
 
