@@ -22,7 +22,7 @@ _LIMIT = 300
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Other people's programs use other people's processor time, and warn of their own dependencies."""
     for item in items:
-        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+        if item.nodeid.startswith("tests/clients/") and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_LIMIT))
 
 
