@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import sys
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 import hypothesis
 import pytest
 import suite_sharing
+import suite_sweep
 import suite_where
 from hypothesis.internal.conjecture import providers
 
@@ -24,6 +26,8 @@ from sampan.keeping import Keeper, Kept, Patience
 
 # A thousand modules: what one process has compiled is read by all others, also where nothing is written by default.
 sys.dont_write_bytecode = False
+# Programs in Go live for a tenth of a second here, of which a third would go into collecting their garbage.
+os.environ.setdefault("GOGC", "400")
 
 # Hypothesis has limits by the clock of its own, for an example and for making one. Its examples are the same each time:
 # what passes here passes there, and what fails fails again.
@@ -127,6 +131,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    suite_sweep.mark()
     config.pluginmanager.register(suite_sharing, "suite_sharing")
     if config.getoption("--where"):
         config.pluginmanager.register(suite_where.Meter())

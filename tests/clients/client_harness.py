@@ -170,9 +170,11 @@ class Program:
 
 
 def eventually(condition: Callable[[], object]) -> Any:
-    """The first true answer of ``condition``."""
-    end = time.monotonic() + LIMIT_SECONDS
+    """The first true answer of ``condition``, which is asked less often the longer it lasts: a program that is
+    started anew and anew would take its processor from what it waits for."""
+    began = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.2)
+        lasted = time.monotonic() - began
+        assert lasted < LIMIT_SECONDS, "it never came true"
+        time.sleep(min(max(0.2, lasted / 8), 1.0))
     return found

@@ -21,11 +21,11 @@ from e2e_harness import (
     Kubectl,
     build_demo_image,
     faults_in_logs,
-    purge_what_killed_runs_left,
     up,
 )
 from kubernetes import config as official_config
 from requirement_room import namespace_of_its_own
+from suite_sweep import sweep
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,7 +46,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(f"needs {', '.join(missing)}: run scripts/setup dev")
     home = tmp_path_factory.mktemp("home")
     made = Cluster(home / "kubeconfig", home)
-    purge_what_killed_runs_left()
+    sweep()
     try:
         up(made)
         build_demo_image(made)

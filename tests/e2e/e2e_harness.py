@@ -13,28 +13,15 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sampan.cluster import instance as instances
+from suite_sweep import SAMPAN, own_name
+
 from sampan.testing import free
-
-SAMPAN = Path(sys.executable).parent / "sampan"
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-def own_name(kind: str, pid: int) -> str:
-    """``e2e-2ab7``: nine characters at most, since an instance may have ten."""
-    text = ""
-    while pid:
-        pid, digit = divmod(pid, len(DIGITS))
-        text = DIGITS[digit] + text
-    return f"{kind}-{text}"
-
 
 NAME = own_name("e2e", os.getpid())
 NEEDS = ("containerd", "runc", "nft", "ip", "kubectl", "busybox")
@@ -77,16 +64,6 @@ def files_on_loop_devices() -> list[str]:
         with contextlib.suppress(OSError):  # let go of meanwhile
             found.append(shown.read_text().strip())
     return found
-
-
-def purge_what_killed_runs_left() -> None:
-    """Instances that are named after a process which is no more."""
-    for name in instances.names():
-        kind, dash, number = name.partition("-")
-        if dash and kind in ("e2e", "pur", "kil", "adm") and set(number) <= set(DIGITS):
-            pid = int(number, len(DIGITS))
-            if own_name(kind, pid) == name and not Path(f"/proc/{pid}").exists():
-                subprocess.run([SAMPAN, "down", "--name", name, "--purge"], capture_output=True, check=False)
 
 
 def build_demo_image(made: Cluster) -> None:
@@ -159,9 +136,11 @@ class Kubectl:
 
 
 def eventually(condition: Callable[[], Any], *, seconds: float = 90, every: float = 0.1) -> Any:
-    """The first true value of a condition. Fails with its last value after ``seconds``. Half of the time nobody asks:
-    a program that is started anew and anew would take its processor from what it waits for."""
-    deadline = time.monotonic() + seconds
+    """The first true value of a condition. Fails with its last value after ``seconds``. Half of the time nobody asks,
+    and less often the longer it lasts: a program that is started anew and anew would take its processor from what it
+    waits for."""
+    began = time.monotonic()
+    deadline = began + seconds
     while True:
         asked = time.monotonic()
         value = condition()
@@ -169,4 +148,4 @@ def eventually(condition: Callable[[], Any], *, seconds: float = 90, every: floa
             return value
         now = time.monotonic()
         assert now < deadline, f"not within {seconds} s; last seen: {value!r}"
-        time.sleep(min(max(every, now - asked), 1.0))
+        time.sleep(min(max(every, now - asked, (now - began) / 8), 1.0))

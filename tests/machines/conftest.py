@@ -12,10 +12,10 @@ from e2e_harness import Kubectl, eventually
 from machines_lab import (
     SINGLE,
     Machines,
-    remove_what_killed_runs_left,
     running,
     skip_where_there_can_be_none,
 )
+from suite_sweep import sweep
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     """m1 with the control plane, m2 with a node alone; both take pods, in both families, IPv4 first. m3 is no node."""
     skip_where_there_can_be_none()
-    remove_what_killed_runs_left()
+    sweep()
     with running(Machines(tmp_path_factory.mktemp("machines"), spare=1), "dual") as made:
         yield made
 

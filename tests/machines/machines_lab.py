@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_harness import DEMO_IMAGE, DIGITS, NEEDS, SAMPAN, Cluster, Kubectl, eventually, faults_in_logs, own_name
+from e2e_harness import DEMO_IMAGE, NEEDS, Cluster, Kubectl, eventually, faults_in_logs
+from suite_sweep import NETNS, SAMPAN, own_name, purge
 
 from sampan.api import bootstraptokens
 from sampan.api.clock import SystemClock, SystemRandom
@@ -37,7 +38,6 @@ from sampan.cluster import instance as instances
 from sampan.cluster import processes
 from sampan.cluster.initializing import certificates, objects, tokens
 
-NETNS = Path("/run/netns")
 #: of machines; the switch has the last address of each
 IPV4, IPV6 = "192.0.2.{}", "2001:db8:77::{:x}"
 OUTSIDE = 254
@@ -393,34 +393,6 @@ def _at_once(work: Sequence[Callable[[], None]]) -> None:
     with ThreadPoolExecutor(len(work) or 1) as pool:
         for done in [pool.submit(each) for each in work]:
             done.result()
-
-
-def purge(name: str) -> None:
-    """An instance, in its network if that is there still."""
-    inside = ("nsenter", f"--net={NETNS / name}") if (NETNS / name).exists() else ()
-    with contextlib.suppress(subprocess.TimeoutExpired):  # the others are to go all the same
-        subprocess.run(
-            [*inside, SAMPAN, "down", "--name", name, "--purge"], capture_output=True, check=False, timeout=240
-        )
-
-
-def remove_what_killed_runs_left() -> None:
-    """Instances and namespaces that are named after a process which is no more."""
-    places = [path.name for root in (Path("/var/lib/sampan"), NETNS) if root.is_dir() for path in root.iterdir()]
-    dead = sorted(name for name in set(places) if _is_dead(name))
-    for name in dead:
-        if not name.endswith("-0"):
-            purge(name)
-    for name in dead:
-        subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
-
-
-def _is_dead(name: str) -> bool:
-    match = re.fullmatch(rf"((mc[hsortdu])-([{DIGITS}]+))-\d", name)
-    if match is None:
-        return False
-    pid = int(match[3], len(DIGITS))
-    return own_name(match[2], pid) == match[1] and not Path(f"/proc/{pid}").exists()
 
 
 def skip_where_there_can_be_none() -> None:

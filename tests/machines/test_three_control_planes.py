@@ -24,9 +24,9 @@ from machines_lab import (
     Machines,
     pods_run,
     reaches,
-    remove_what_killed_runs_left,
     skip_where_there_can_be_none,
 )
+from suite_sweep import sweep
 
 WORKERS = int(os.environ.get("SAMPAN_WORKERS", "1"))
 LONG = os.environ.get("SAMPAN_LONG") == "1"
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.timeout(900)
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     """The first are control planes, the others workers."""
     skip_where_there_can_be_none()
-    remove_what_killed_runs_left()
+    sweep()
     lab = Machines(tmp_path_factory.mktemp("three"), CONTROL + WORKERS, kind="mct")
     try:
         lab.wire()

@@ -19,7 +19,8 @@ import pytest
 from e2e_harness import eventually
 from e2e_manifests import pod
 from load import Caller, Writer, running
-from machines_lab import Machine, Machines, pods_run, remove_what_killed_runs_left, skip_where_there_can_be_none
+from machines_lab import Machine, Machines, pods_run, skip_where_there_can_be_none
+from suite_sweep import sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 FROM = os.environ.get("SAMPAN_UPGRADE_FROM", "HEAD~1")
@@ -47,7 +48,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(before: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     skip_where_there_can_be_none()
-    remove_what_killed_runs_left()
+    sweep()
     lab = Machines(tmp_path_factory.mktemp("upgrade"), CONTROL + 1, kind="mcu")
     lab.each = [dataclasses.replace(machine, extra={"PYTHONPATH": str(before)}) for machine in lab.each]
     try:

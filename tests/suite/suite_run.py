@@ -1,0 +1,99 @@
+"""Runs pytest so that nothing of it stays behind: ``suite_run.py PYTEST-ARGUMENTS``, by scripts/test.
+
+Before and after it what killed runs left is removed (``suite_sweep``). SIGINT and SIGTERM end the run, whoever gets
+them: pytest is interrupted once, has its time to tell what it knows, and all its processes end with it. A second
+signal does not wait for that. Several runs one after another, beside load: ``suite_repeat``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import IO
+
+import suite_sweep
+
+#: what an interrupted run may take to end its tests and tell of them
+GRACE_SECONDS = 60.0
+
+
+class Run:
+    """One pytest in a session of its own, so that a terminal's Ctrl-C reaches it once, and by us."""
+
+    def __init__(self) -> None:
+        self.interrupted: signal.Signals | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def interrupt(self, number: int, frame: FrameType | None = None) -> None:
+        """A handler of signals."""
+        again, self.interrupted = self.interrupted is not None, signal.Signals(number)
+        if self._process is not None:
+            self._signal_all(signal.SIGKILL) if again else self._process.send_signal(signal.SIGINT)
+
+    def __call__(self, arguments: Sequence[str], output: IO[bytes] | None = None) -> int:
+        """pytest's exit code; 130 or 143 where a signal ended it."""
+        self._tell(suite_sweep.sweep())
+        command = [sys.executable, "-m", "pytest", *arguments]
+        self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        try:
+            code = self._wait()
+        finally:
+            self._signal_all(signal.SIGKILL)
+            self._process.wait()
+            if self.interrupted is not None:
+                print("removing what the interrupted tests had made", flush=True)
+            self._tell(suite_sweep.sweep())
+        return code if self.interrupted is None else 128 + self.interrupted
+
+    def _wait(self) -> int:
+        assert self._process is not None
+        while self.interrupted is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(1.0)
+        try:
+            return self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return 1
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    @staticmethod
+    def _tell(swept: Sequence[str]) -> None:
+        for what in swept:
+            print(f"removed what a killed run left: {what}", flush=True)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Run]:
+    """SIGINT and SIGTERM of this process interrupt the run."""
+    run = Run()
+    before = {number: signal.signal(number, run.interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield run
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def distributed(arguments: Sequence[str]) -> list[str]:
+    """Two more at a time than there are processors, at most six: three of them have a cluster each (``suite_sharing``:
+    real programs, real containers) and wait more than they compute."""
+    processes = min((os.cpu_count() or 1) + 2, 6)
+    return ["--numprocesses", str(processes), "--dist", "loadscope", "--no-loadscope-reorder", *arguments]
+
+
+def main(arguments: Sequence[str]) -> int:
+    with interruptible() as run:
+        return run(distributed(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

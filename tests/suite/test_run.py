@@ -1,0 +1,84 @@
+"""A run that is interrupted ends, and leaves nothing at work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import suite_repeat
+import suite_sweep
+
+_SUITE = Path(suite_sweep.__file__).parent
+#: a test that starts a program which outlives it, and hangs
+_HANGS = """
+import os, subprocess, sys
+sys.path.insert(0, {suite!r})
+import suite_sweep
+
+def test_it():
+    suite_sweep.mark()
+    left = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    with open({told!r}, "w") as told:
+        print(left.pid, file=told)
+    left.wait()
+"""
+_RUN = "import sys, suite_run\nwith suite_run.interruptible() as run: sys.exit(run(sys.argv[1:]))"
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Path]:
+    """A pipe: it is read until the test has begun."""
+    path = tmp_path / "told"
+    os.mkfifo(path)
+    yield path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_with_all_that_it_started(tmp_path: Path, told: Path, number: signal.Signals) -> None:
+    file = tmp_path / "test_hangs.py"
+    file.write_text(_HANGS.format(suite=str(_SUITE), told=str(told)))
+    # pytest's own marks are this process's: the program's is that of the pytest within.
+    run = subprocess.Popen(
+        [sys.executable, "-c", _RUN, "-p", "no:cacheprovider", "-c", os.devnull, str(file)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": str(_SUITE)},
+    )  # fmt: skip
+    with told.open() as reading:
+        left = int(reading.read())
+    run.send_signal(number)
+    said, _ = run.communicate()
+    assert run.returncode == 128 + number, said
+    assert not suite_sweep.lives(left) or Path(f"/proc/{left}/stat").read_text().split()[2] == "Z", said
+
+
+OUTPUT = """
+FAILED tests/a.py::test_x[1] - AssertionError: assert 1 == 2
+ERROR tests/b.py::test_y
+2 failed, 10 passed, 1 error in 12.30s
+"""
+
+
+def test_what_a_run_said_is_read_from_its_output() -> None:
+    red = suite_repeat.outcome(2, 1, 12.4, OUTPUT)
+    assert red.failed == ("tests/a.py::test_x[1]", "tests/b.py::test_y")
+    assert suite_repeat.line(red, 10) == "run 2 of 10: RED, 12 s: 2 failed, 10 passed, 1 error in 12.30s"
+
+
+def test_the_end_says_which_test_failed_in_which_run() -> None:
+    green = suite_repeat.outcome(1, 0, 9.0, "= 11 passed in 9.00s =")
+    red = [suite_repeat.outcome(number, 1, 9.0, OUTPUT) for number in (2, 3)]
+    assert list(suite_repeat.summary([green, *red])) == [
+        "1 of 3 runs were green",
+        "  tests/a.py::test_x[1]: in run 2, 3",
+        "  tests/b.py::test_y: in run 2, 3",
+    ]
+
+
+def test_a_run_that_told_of_no_test_is_red_all_the_same() -> None:
+    assert suite_repeat.line(suite_repeat.outcome(1, 3, 0.2, "INTERNALERROR"), 1) == (
+        "run 1 of 1: RED, 0 s: ended with 3 and told of no test"
+    )
