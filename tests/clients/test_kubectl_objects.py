@@ -139,17 +139,17 @@ def test_a_rehearsal_leaves_nothing(each_kubectl: Program) -> None:
 
 
 def test_what_does_not_act_is_told_of_once(each_kubectl: Program) -> None:
+    limited = {"nominalConcurrencyShares": 1, "limitResponse": {"type": "Reject"}}
     fast = {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "VolumeAttributesClass",
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "PriorityLevelConfiguration",
         "metadata": {"name": "fast"},
-        "driverName": "disks.example.com",
-        "parameters": {"iops": "1000"},
+        "spec": {"type": "Limited", "limited": limited},
     }
     done = each_kubectl.run("apply", "-f", "-", stdin=text(fast))
-    each_kubectl("delete", "volumeattributesclass", "fast", "--timeout=60s")
-    assert done.stdout == "volumeattributesclass.storage.k8s.io/fast created\n"
-    assert done.stderr.count("Warning: Sampan stores this VolumeAttributesClass") == 1
+    each_kubectl("delete", "prioritylevelconfiguration", "fast", "--timeout=60s")
+    assert done.stdout == "prioritylevelconfiguration.flowcontrol.apiserver.k8s.io/fast created\n"
+    assert done.stderr.count("Warning: Sampan stores this PriorityLevelConfiguration") == 1
 
 
 def test_applied_objects_that_are_left_out_are_pruned(each_kubectl: Program) -> None:

@@ -57,6 +57,20 @@ def volumes(kubectl: Kubectl) -> list[Any]:
     return [each for each in found if each["spec"].get("csi", {}).get("driver") == DRIVER]
 
 
+def read_ahead_kib(cluster: Cluster, volume: str) -> int:
+    """Of the device that a volume is on."""
+    asked = [
+        "losetup",
+        "--noheadings",
+        "--output",
+        "NAME",
+        "--associated",
+        str(data_of(cluster) / "volumes" / volume / "disk"),
+    ]
+    [device] = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    return int((Path("/sys/block") / Path(device).name / "queue/read_ahead_kb").read_text())
+
+
 def test_data_lives_through_growth_snapshot_restore_and_clone_and_leaves_nothing(
     driver: Kubectl, cluster: Cluster
 ) -> None:
@@ -79,6 +93,11 @@ def test_data_lives_through_growth_snapshot_restore_and_clone_and_leaves_nothing
     small = blocks()
 
     driver("patch", "pvc", "data", "-p", '{"spec":{"resources":{"requests":{"storage":"64Mi"}}}}')
+    apply("attributes.yaml")
+    driver("patch", "pvc", "data", "-p", '{"spec":{"volumeAttributesClassName":"scanned"}}')
+    eventually(lambda: driver.json("get", "pvc", "data")["status"].get("currentVolumeAttributesClassName") == "scanned")
+    assert read_ahead_kib(cluster, driver.json("get", "pvc", "data")["spec"]["volumeName"]) == 1024
+    driver("delete", "volumeattributesclass", "scanned", "--wait=false")
     apply("copies.yaml")
     driver("wait", "--for=condition=Ready", "pod/reader", "--timeout=120s")
     assert driver.json("get", "volumesnapshot", "moment")["status"]["readyToUse"] is True
@@ -94,9 +113,11 @@ def test_data_lives_through_growth_snapshot_restore_and_clone_and_leaves_nothing
     assert blocks() > 1.5 * small
     eventually(lambda: driver.json("get", "pvc", "data")["status"]["capacity"]["storage"] == "64Mi")
 
+    assert driver.json("get", "volumeattributesclass", "scanned")["metadata"]["deletionTimestamp"], "a claim has it"
     driver("delete", "pod", "--all")
     driver("delete", "volumesnapshot", "--all", "--timeout=60s")
     driver("delete", "pvc", "--all", "--timeout=60s")
     eventually(lambda: not volumes(driver))
+    eventually(lambda: not driver.json("get", "volumeattributesclasses")["items"])
     assert not [path for path in data_of(cluster).rglob("*") if path.is_file()]
     assert staged(cluster) not in Path("/proc/self/mountinfo").read_text()

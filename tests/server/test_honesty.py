@@ -82,6 +82,7 @@ ACTING = {
     ("", "ResourceQuota"): "ResourceQuota",
     ("storage.k8s.io", "CSIDriver"): "sampan.node.volumes.csi.preparing",
     ("storage.k8s.io", "CSINode"): "sampan.node.volumes.csi.nodeinfo",
+    ("storage.k8s.io", "VolumeAttributesClass"): "sampan.sidecars.modifier",
     ("storage.k8s.io", "VolumeAttachment"): "persistentvolume-attach-detach-controller",
     ("storage.k8s.io", "CSIStorageCapacity"): "sampan.scheduler.plugins.volumebinding",
     ("storage.k8s.io", "StorageClass"): "local-path-provisioner",
@@ -130,19 +131,20 @@ def test_the_readme_lists_what_does_not_act_and_nothing_else() -> None:
     assert named == {kind for _, kind in LACKS}
 
 
-CLASS = {"metadata": {"name": "n"}, "driverName": "example.com", "parameters": {"iops": "500"}}
-CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
-TOLD = warning(("storage.k8s.io", "VolumeAttributesClass"), {})
+LIMITED = {"nominalConcurrencyShares": 1, "limitResponse": {"type": "Reject"}}
+LEVEL = {"metadata": {"name": "n"}, "spec": {"type": "Limited", "limited": LIMITED}}
+LEVELS = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations"
+TOLD = warning(("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"), {})
 
 
 async def test_who_creates_what_does_not_act_is_told_once(api: Any) -> None:
-    answer = await api("POST", CLASSES, CLASS)
+    answer = await api("POST", LEVELS, LEVEL)
     assert answer.status == 201
     assert answer.warnings == [TOLD]
 
 
 async def test_a_rehearsal_is_told_too(api: Any) -> None:
-    assert (await api("POST", f"{CLASSES}?dryRun=All", CLASS)).warnings == [TOLD]
+    assert (await api("POST", f"{LEVELS}?dryRun=All", LEVEL)).warnings == [TOLD]
 
 
 async def test_what_acts_is_created_without_a_word(api: Any) -> None:
@@ -150,15 +152,15 @@ async def test_what_acts_is_created_without_a_word(api: Any) -> None:
 
 
 async def test_an_update_of_what_was_told_of_is_not_told_again(api: Any) -> None:
-    made = (await api("POST", CLASSES, CLASS)).obj
+    made = (await api("POST", LEVELS, LEVEL)).obj
     made["metadata"]["labels"] = {"a": "b"}
-    answer = await api("PUT", f"{CLASSES}/n", made)
+    answer = await api("PUT", f"{LEVELS}/n", made)
     assert answer.status == 200
     assert answer.warnings == []
 
 
 async def test_components_of_the_process_are_not_told(api: Any) -> None:
-    request = api.request("POST", CLASSES, CLASS)
+    request = api.request("POST", LEVELS, LEVEL)
     request.in_process = True
     await api.server.handler(request)
     assert request.warnings == []

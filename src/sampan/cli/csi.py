@@ -80,7 +80,7 @@ def loopfile(
 def controller(
     csi_address: Address = _SOCKET,
     provisioner: Annotated[bool, Option("--provisioner", help="Make and delete volumes.")] = False,
-    resizer: Annotated[bool, Option("--resizer", help="Let volumes grow.")] = False,
+    resizer: Annotated[bool, Option("--resizer", help="Let volumes grow, and change their attributes.")] = False,
     snapshotter: Annotated[bool, Option("--snapshotter", help="Take and delete snapshots.")] = False,
     attacher: Annotated[bool, Option("--attacher", help="Attach volumes to nodes.")] = False,
     timeout: Annotated[str, Option("--timeout", help="Of calls to the driver.")] = "10s",
@@ -89,9 +89,14 @@ def controller(
     extra_create_metadata: Annotated[
         bool, Option("--extra-create-metadata", help="Tell the driver the names of claims, volumes and snapshots.")
     ] = False,
+    extra_modify_metadata: Annotated[
+        bool, Option("--extra-modify-metadata", help="Tell the names of claims and volumes when attributes change.")
+    ] = False,
     volume_name_prefix: Annotated[str, Option("--volume-name-prefix", help="Of volumes.")] = "pvc",
     snapshot_name_prefix: Annotated[str, Option("--snapshot-name-prefix", help="Of snapshots.")] = "snapshot",
-    feature_gates: Annotated[str, Option("--feature-gates", help="Topology=true or Topology=false.")] = "Topology=true",
+    feature_gates: Annotated[
+        str, Option("--feature-gates", help="Topology=true or =false, VolumeAttributesClass=true or =false.")
+    ] = "Topology=true",
     strict_topology: Annotated[
         bool, Option("--strict-topology", help="Ask for the chosen node's topology alone.")
     ] = False,
@@ -127,7 +132,7 @@ def controller(
 
     timeout_seconds = _seconds("--timeout", timeout)
     capacity_seconds = _seconds("--capacity-poll-interval", capacity_poll_interval)
-    topology = _topology(feature_gates)
+    gates = _gates(feature_gates)
     asked = {PROVISIONER: provisioner, RESIZER: resizer, SNAPSHOTTER: snapshotter, ATTACHER: attacher}
     node = os.environ.get("NODE_NAME", "") if node_deployment else ""
     if node_deployment and not node:
@@ -147,7 +152,9 @@ def controller(
         snapshot_prefix=snapshot_name_prefix,
         default_filesystem=default_fstype,
         extra_metadata=extra_create_metadata,
-        topology=topology,
+        extra_modify_metadata=extra_modify_metadata,
+        topology=gates["Topology"],
+        attributes_classes=gates["VolumeAttributesClass"],
         strict_topology=strict_topology,
         capacity=enable_capacity,
         capacity_seconds=capacity_seconds,
@@ -189,11 +196,13 @@ def _seconds(option: str, text: str) -> float:
     return seconds
 
 
-def _topology(gates: str) -> bool:
-    found = True
-    for each in filter(None, gates.split(",")):
+def _gates(given: str) -> dict[str, bool]:
+    found = {"Topology": True, "VolumeAttributesClass": True}
+    for each in filter(None, given.split(",")):
         name, _, value = each.partition("=")
-        if name != "Topology" or value not in ("true", "false"):
-            raise WrongUsage(f"--feature-gates: {each} is not known", fix="there is Topology=true and Topology=false")
-        found = value == "true"
+        if name not in found or value not in ("true", "false"):
+            raise WrongUsage(
+                f"--feature-gates: {each} is not known", fix=f"there are {' and '.join(found)}, each =true or =false"
+            )
+        found[name] = value == "true"
     return found

@@ -26,7 +26,7 @@ _PACKAGES: Final = (
     *("aiohappyeyeballs", "aiohttp", "aiosignal", "attr", "attrs", "frozenlist", "google", "grpc", "idna"),
     *("multidict", "orjson", "propcache", "prometheus_client", "typing_extensions", "yaml", "yarl"),
 )
-_NEEDED: Final = ("losetup", "mount", "umount", "mkfs.ext4", "e2fsck", "resize2fs")
+_NEEDED: Final = ("losetup", "mount", "umount", "mkfs.ext4", "e2fsck", "resize2fs", "blockdev")
 _WELCOME: Final = ("mkfs.xfs", "xfs_growfs", "mkfs.ext3")
 _PATHS: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LIBRARY: Final = re.compile(r"(?:=> )?(/\S+) \(0x")

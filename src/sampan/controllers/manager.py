@@ -59,6 +59,7 @@ from sampan.controllers.statefulset.controller import StatefulSetController
 from sampan.controllers.ttlafterfinished.controller import TtlAfterFinishedController
 from sampan.controllers.validatingadmissionpolicystatus.controller import ValidatingAdmissionPolicyStatusController
 from sampan.controllers.volumeexpand.controller import VolumeExpandController
+from sampan.controllers.volumeprotection.attributes import AttributesClassProtectionController
 from sampan.controllers.volumeprotection.controller import ClaimProtectionController, VolumeProtectionController
 from sampan.keeping import Keeper
 from sampan.metrics import Gauge, current
@@ -104,6 +105,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "persistentvolume-expander-controller": VolumeExpandController,
     "persistentvolume-protection-controller": VolumeProtectionController,
     "persistentvolumeclaim-protection-controller": ClaimProtectionController,
+    "volumeattributesclass-protection-controller": AttributesClassProtectionController,
     "ephemeral-volume-controller": EphemeralVolumeController,
     "local-path-provisioner": LocalPathProvisioner,
     "snapshot-controller": SnapshotController,

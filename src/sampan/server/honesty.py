@@ -49,9 +49,6 @@ _LIFECYCLE = "nobody carries the eviction out; use the eviction subresource of t
 
 LACKS: Mapping[Name, Lack] = MappingProxyType(
     {
-        ("storage.k8s.io", "VolumeAttributesClass"): Lack(
-            "nobody asks a driver to change a volume to another class", ("sampan.sidecars.modifying",)
-        ),
         **_each(
             "scheduling.k8s.io",
             ("CompositePodGroup", "PodGroup", "Workload"),

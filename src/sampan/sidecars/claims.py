@@ -39,13 +39,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """``request`` lacks secrets, topology and source. ``provisioner``: the Secret that goes with it."""
+    """``request`` lacks secrets, topology, source and what its class of ``attributes`` says. ``provisioner``: the
+    Secret that goes with it."""
 
     name: str
     request: Any
     filesystem: str
     provisioner: SecretRef | None
     references: Mapping[str, SecretRef]
+    attributes: str = ""
 
 
 def waits(claim: Obj, driver: str) -> bool:
@@ -68,6 +70,11 @@ def read(claim: Obj, storage_class: Obj, driver: Driver, config: SidecarConfig) 
     name = f"{config.volume_prefix}-{objects.uid(claim)}"
     if isinstance(part(claim, "spec").get("selector"), dict):
         raise Refused("claim Selector is not supported")
+    attributes = text(part(claim, "spec"), "volumeAttributesClassName")
+    if attributes and "MODIFY_VOLUME" not in driver.controller:
+        raise Refused(
+            "CSI driver does not support VolumeAttributesClass: controller MODIFY_VOLUME capability is not reported"
+        )
     parameters = text_map(storage_class, "parameters")
     is_block = claims.volume_mode(claim) == "Block"
     filesystem = parameters.get(f"{PREFIX}fstype", parameters.get("fstype", ""))
@@ -100,7 +107,19 @@ def read(claim: Obj, storage_class: Obj, driver: Driver, config: SidecarConfig) 
         volume_capabilities=capabilities,
         parameters=with_metadata(own, told, wanted=config.extra_metadata),
     )
-    return Wanted(name, request, filesystem, provisioner, references)
+    return Wanted(name, request, filesystem, provisioner, references, attributes)
+
+
+def mutable(name: str, found: Obj | None, driver: str) -> dict[str, str]:
+    """What the class of attributes says. Raises Refused."""
+    if found is None:
+        raise Refused(f'volumeattributesclasses.storage.k8s.io "{name}" not found')
+    if text(found, "driverName") != driver:
+        raise Refused(
+            f"VAC {name} referenced in PVC is for driver {text(found, 'driverName')} which does not match driver name "
+            f"{driver}"
+        )
+    return dict(text_map(found, "parameters"))
 
 
 def capability(mode: str, is_block: bool, filesystem: str, options: list[str], driver: Driver) -> Any:

@@ -29,6 +29,8 @@ class SidecarConfig:
     snapshot_prefix: str = SNAPSHOT_PREFIX
     default_filesystem: str = ""
     extra_metadata: bool = False
+    extra_modify_metadata: bool = False
+    attributes_classes: bool = True
     topology: bool = True
     strict_topology: bool = False
     capacity: bool = False

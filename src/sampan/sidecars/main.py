@@ -22,6 +22,7 @@ from sampan.keeping import Keeper
 from sampan.sidecars.attacher import Attacher
 from sampan.sidecars.capacity import CapacityPublisher
 from sampan.sidecars.config import ATTACHER, PROVISIONER, RESIZER, ROLES, SNAPSHOTTER, Driver, SidecarConfig, learn
+from sampan.sidecars.modifier import Modifier
 from sampan.sidecars.provisioner import Provisioner
 from sampan.sidecars.resizer import Resizer
 from sampan.sidecars.snapshotter import Snapshotter
@@ -99,6 +100,8 @@ async def serve(config: SidecarConfig, api: Client, driver: Driver, clock: Clock
                 keeper.keep("capacity", lambda: CapacityPublisher(api, informers, driver, config).run())
         if RESIZER in config.roles and ("EXPAND_VOLUME" in driver.controller or "ONLINE" in driver.services):
             keeper.keep("resizer", lambda: Resizer(api, informers, driver, config, clock).run())
+        if RESIZER in config.roles and config.attributes_classes and "MODIFY_VOLUME" in driver.controller:
+            keeper.keep("modifier", lambda: Modifier(api, informers, driver, config, clock).run())
         if SNAPSHOTTER in config.roles and "CREATE_DELETE_SNAPSHOT" in driver.controller:
             keeper.keep("snapshotter", lambda: _snapshots(config, api, informers, driver, clock))
         # One that attaches nothing needs an answer to its attachments all the same, where somebody asks for it by name.

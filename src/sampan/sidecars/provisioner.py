@@ -22,6 +22,7 @@ from sampan.api.resources import (
     PERSISTENT_VOLUMES,
     STORAGE_CLASSES,
     VOLUME_ATTACHMENTS,
+    VOLUME_ATTRIBUTES_CLASSES,
 )
 from sampan.api.storage import attachments, snapshots
 from sampan.api.storage import claims as claim_facts
@@ -207,6 +208,9 @@ class Provisioner:
             wanted.request.accessibility_requirements.CopyFrom(where)
         if (source := sources.of(claim)) is not None:
             wanted.request.volume_content_source.CopyFrom(await self._content(claim, source))
+        if wanted.attributes:
+            found = await self._find(VOLUME_ATTRIBUTES_CLASSES, wanted.attributes)
+            wanted.request.mutable_parameters.update(claims.mutable(wanted.attributes, found, self._driver.name))
         wanted.request.secrets.update(await secrets.read(self._client, wanted.provisioner))
 
     def _where(self, claim: Obj, storage_class: Obj, name: str) -> Any:

@@ -340,3 +340,17 @@ async def test_a_volume_is_recycled_when_the_last_pod_that_names_its_lost_claim_
     api.remove(PODS, "default", "p")
     await settled()
     assert api.get(PODS, "default", "recycler-for-v")
+
+
+async def test_a_claim_gets_a_volume_of_its_class_of_attributes_and_says_which_it_has(settled: Any, api: Any) -> None:
+    gold = {"volumeAttributesClassName": "gold"}
+    csi = {"hostPath": None, "csi": {"driver": "d", "volumeHandle": "v"}}
+    await settled(
+        (PERSISTENT_VOLUMES, volume("plain")),
+        (PERSISTENT_VOLUMES, volume("fast", "2Gi", **gold, **csi)),
+        (PERSISTENT_VOLUME_CLAIMS, claim(**gold)),
+    )
+    found = api.get(PERSISTENT_VOLUME_CLAIMS, "default", "data")
+    assert found["spec"]["volumeName"] == "fast"
+    assert found["status"]["currentVolumeAttributesClassName"] == "gold"
+    assert phase(api, PERSISTENT_VOLUMES, "plain") == "Available"

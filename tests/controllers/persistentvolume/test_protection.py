@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from sampan.api.resources import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
+from sampan.api.resources import (
+    EVENTS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+    VOLUME_ATTRIBUTES_CLASSES,
+)
 from sampan.controllers.ephemeralvolume.controller import EphemeralVolumeController
 from sampan.controllers.volumeexpand.controller import VolumeExpandController
+from sampan.controllers.volumeprotection.attributes import AttributesClassProtectionController
 from sampan.controllers.volumeprotection.controller import ClaimProtectionController, VolumeProtectionController
 
 Obj = dict[str, Any]
@@ -65,6 +72,56 @@ async def test_a_volume_goes_unless_it_is_bound(
     async with running(VolumeProtectionController(context)):
         await wait.quiet(api)
         assert bool(api.get(PERSISTENT_VOLUMES, "", "v")) is stays
+
+
+OF_ATTRIBUTES = "kubernetes.io/vac-protection"
+
+
+def going_class(name: str = "gold", **meta: Any) -> Obj:
+    going = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [OF_ATTRIBUTES]}
+    return {"metadata": {"name": name, "uid": f"uid-{name}", **going, **meta}, "driverName": "d", "parameters": {}}
+
+
+@pytest.mark.parametrize(
+    ("resource", "path"),
+    [
+        (PERSISTENT_VOLUME_CLAIMS, ("spec", "volumeAttributesClassName")),
+        (PERSISTENT_VOLUME_CLAIMS, ("status", "currentVolumeAttributesClassName")),
+        (PERSISTENT_VOLUME_CLAIMS, ("status", "modifyVolumeStatus", "targetVolumeAttributesClassName")),
+        (PERSISTENT_VOLUMES, ("spec", "volumeAttributesClassName")),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else value.kind,
+)
+async def test_a_class_of_attributes_goes_when_nothing_names_it_any_more(
+    api: Any, context: Any, running: Any, wait: Any, resource: Any, path: tuple[str, ...]
+) -> None:
+    user: Obj = {"metadata": {"name": "u", "uid": "u", **({"namespace": "default"} if resource.namespaced else {})}}
+    place = user
+    for key in path[:-1]:
+        place = place.setdefault(key, {})
+    place[path[-1]] = "gold"
+
+    def no_more(obj: Obj) -> None:
+        obj[path[0]] = {}
+
+    api.add(resource, user)
+    api.add(VOLUME_ATTRIBUTES_CLASSES, going_class())
+    api.add(VOLUME_ATTRIBUTES_CLASSES, going_class("unused"))
+    async with running(AttributesClassProtectionController(context)):
+        await wait.until(lambda: not api.get(VOLUME_ATTRIBUTES_CLASSES, "", "unused"))
+        await wait.quiet(api)
+        assert api.get(VOLUME_ATTRIBUTES_CLASSES, "", "gold")
+        api.change(resource, "default" if resource.namespaced else "", "u", no_more)
+        await wait.until(lambda: not api.get(VOLUME_ATTRIBUTES_CLASSES, "", "gold"))
+
+
+async def test_a_class_of_attributes_from_before_the_protection_gets_it(
+    api: Any, context: Any, running: Any, wait: Any
+) -> None:
+    api.add(VOLUME_ATTRIBUTES_CLASSES, going_class(deletionTimestamp=None, finalizers=[]))
+    async with running(AttributesClassProtectionController(context)):
+        await wait.quiet(api)
+        assert api.get(VOLUME_ATTRIBUTES_CLASSES, "", "gold")["metadata"]["finalizers"] == [OF_ATTRIBUTES]
 
 
 EPHEMERAL = {

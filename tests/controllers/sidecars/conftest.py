@@ -14,6 +14,7 @@ from sampan.api.resources import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     STORAGE_CLASSES,
+    VOLUME_ATTRIBUTES_CLASSES,
 )
 from sampan.csi.errors import DriverError, driver_error
 from sampan.csi.pb import csi_pb2 as csi
@@ -44,6 +45,8 @@ class FaultyDriver:
         self.random = random.Random(1)
         self.topologies: list[dict[str, str]] = []
         self.on_node = True
+        #: volume id -> what was last asked of it
+        self.attributes: dict[str, dict[str, str]] = {}
 
     def count(self, name: str) -> int:
         return sum(1 for call, _ in self.requests if call == name)
@@ -77,7 +80,12 @@ class FaultyDriver:
                 content_source=request.volume_content_source if request.HasField("volume_content_source") else None,
                 accessible_topology=[csi.Topology(segments=each) for each in self.topologies],
             )
+        self.attributes.setdefault(f"id-{request.name}", dict(request.mutable_parameters))
         return csi.CreateVolumeResponse(volume=self.volumes[request.name])
+
+    def _ControllerModifyVolume(self, request: Any) -> Any:  # noqa: N802
+        self.attributes[request.volume_id] = dict(request.mutable_parameters)
+        return csi.ControllerModifyVolumeResponse()
 
     def _DeleteVolume(self, request: Any) -> Any:  # noqa: N802
         self.volumes.pop(request.volume_id.removeprefix("id-"), None)
@@ -130,6 +138,11 @@ class World:
 
     def storage_class(self, name: str = "fast", **fields: Any) -> None:
         self.api.add(STORAGE_CLASSES, {"metadata": {"name": name}, "provisioner": NAME, **fields})
+
+    def attributes_class(self, name: str, driver: str = NAME) -> None:
+        self.api.add(
+            VOLUME_ATTRIBUTES_CLASSES, {"metadata": {"name": name}, "driverName": driver, "parameters": {"is": name}}
+        )
 
     def claim(self, name: str = "data", *, node: str = "", size: str = "1Gi", **spec: Any) -> Obj:
         annotations = {PROVISIONER: NAME} | ({NODE: node} if node else {})

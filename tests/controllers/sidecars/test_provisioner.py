@@ -350,3 +350,39 @@ def test_through_any_faults_each_claim_has_one_volume_and_nothing_is_left(
             assert not world.driver.volumes and not world.api.all(PERSISTENT_VOLUMES)
 
     virtual.run(main())
+
+
+def test_a_volume_begins_with_what_its_class_of_attributes_says(new_world: Any, run_with: Any) -> None:
+    async def main() -> None:
+        world = new_world()
+        world.storage_class()
+        world.calls = ("MODIFY_VOLUME",)
+        world.attributes_class("gold")
+        world.attributes_class("theirs", "other.example")
+        async with run_with(world.context, provisioner(world)):
+            for name in ("gold", "theirs", "missing"):
+                world.claim(name, volumeAttributesClassName=name)
+            await asyncio.sleep(1)
+        assert dict(world.driver.requests[0][1].mutable_parameters) == {"is": "gold"}
+        assert world.volume("gold")["spec"]["volumeAttributesClassName"] == "gold"
+        said = " ".join(message for reason, message in events(world) if reason == "ProvisioningFailed")
+        words = "VAC theirs referenced in PVC is for driver other.example which does not match driver name d.example"
+        assert words in said and 'volumeattributesclasses.storage.k8s.io "missing" not found' in said
+        assert world.driver.count("CreateVolume") == 1
+
+    virtual.run(main())
+
+
+def test_a_driver_that_changes_no_attributes_gets_no_claim_with_a_class_of_them(new_world: Any, run_with: Any) -> None:
+    async def main() -> None:
+        world = new_world()
+        world.storage_class()
+        world.attributes_class("gold")
+        async with run_with(world.context, provisioner(world)):
+            world.claim(volumeAttributesClassName="gold")
+            await asyncio.sleep(1)
+        assert not world.driver.requests
+        words = "CSI driver does not support VolumeAttributesClass: controller MODIFY_VOLUME capability is not reported"
+        assert any(words in message for _, message in events(world))
+
+    virtual.run(main())

@@ -12,6 +12,7 @@ import pytest
 
 from sampan.api.clock import FixedClock
 from sampan.csi.client import DriverClient
+from sampan.csi.driver.attributes import Tuning
 from sampan.csi.driver.controller import Options
 from sampan.csi.driver.devices import DeviceError, Mount
 from sampan.csi.driver.files import Files
@@ -29,6 +30,7 @@ class Machine:
     def __init__(self) -> None:
         self.loops: dict[str, Path] = {}
         self.mounted: list[Mount] = []
+        self.tuned: dict[str, Tuning] = {}
         self.calls: list[str] = []
         self.fails = ""
         self.count = 0
@@ -59,6 +61,11 @@ class Machine:
 
     async def resize(self, device: str) -> None:
         self._do("resize")
+
+    async def tune(self, device: str, tuning: Tuning) -> None:
+        if self.tuned.get(device, Tuning()) != tuning:
+            self._do("tune")
+            self.tuned[device] = tuning
 
     async def format(self, device: str, filesystem: str) -> None:
         self._do(f"format {filesystem}")

@@ -50,7 +50,7 @@ def machine(tmp_path: Path) -> Iterator[Any]:
 async def test_a_volume_lives_through_all_that_can_be_done_to_it(
     asked: Any, capability: Any, tmp_path: Path, machine: Any
 ) -> None:
-    """[sig-storage] CSI: data through expansion, snapshot, restore and clone of a volume"""
+    """[sig-storage] CSI: data through expansion, other attributes, snapshot, restore and clone of a volume"""
 
     async def use(volume: Any, where: str, *, readonly: bool = False) -> Path:
         staging, target = tmp_path / where / "staging", tmp_path / where / "target"
@@ -84,6 +84,12 @@ async def test_a_volume_lives_through_all_that_can_be_done_to_it(
         await use(volume, "first")
         await asked.node("NodeExpandVolume", **grow)
     assert os.statvfs(target).f_blocks > 2 * before
+
+    device = Path("/sys/block") / Path(await machine.loop_of(asked.files.find("volumes", "pvc-1").disk)).name
+    wanted = {"readAheadKiB": "256", "directIO": "true"}
+    await asked.controller("ControllerModifyVolume", volume_id=volume.volume_id, mutable_parameters=wanted)
+    assert (device / "queue/read_ahead_kb").read_text() == "256\n"
+    assert (device / "loop/dio").read_text() == "1\n"
 
     taken = await asked.snapshot(volume.volume_id)  # while it is mounted
     (target / "data").write_text("after")

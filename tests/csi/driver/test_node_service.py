@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sampan.csi.driver import copying
+from sampan.csi.driver.attributes import Tuning
 from sampan.csi.errors import DriverError
 from sampan.csi.pb import csi_pb2 as csi
 
@@ -194,6 +195,43 @@ async def test_a_volume_grows_where_it_is_mounted(place: Place, asked: Any, mach
     answer = await asked.node("NodeExpandVolume", volume_id=place.id, volume_path=place.staging, capacity_range=wanted)
     assert answer.capacity_bytes == 8 << 20
     assert machine.calls[-2:] == ["resize", "grow"]
+
+
+async def test_attributes_are_the_devices_while_the_volume_is_on_it(place: Place, asked: Any, machine: Any) -> None:
+    wanted = {"readAheadKiB": "512", "directIO": "true", "csi.storage.k8s.io/pvc/name": "data"}
+    await asked.controller("ControllerModifyVolume", volume_id=place.id, mutable_parameters=wanted)
+    assert not machine.tuned, "it has no device yet"
+    await place.stage()
+    assert machine.tuned == {"/dev/loop1": Tuning(512, direct_io=True)}
+    await asked.controller("ControllerModifyVolume", volume_id=place.id, mutable_parameters={"readAheadKiB": "64"})
+    assert machine.tuned == {"/dev/loop1": Tuning(64, direct_io=True)}, "what is not named stays"
+    await place.unstage()
+    assert machine.tuned == {"/dev/loop1": Tuning()}, "the next volume begins as usual"
+
+
+async def test_a_volume_may_begin_with_attributes(asked: Any, tmp_path: Path, capability: Any, machine: Any) -> None:
+    for _ in range(2):
+        volume = await asked.create(mutable_parameters={"readAheadKiB": "0"})
+    await Place(asked, tmp_path, volume, capability.mounted()).stage()
+    assert machine.tuned == {"/dev/loop1": Tuning(0)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"iops": "500"}, "iops is not known: there are readAheadKiB and directIO"),
+        ({"readAheadKiB": "-4"}, "readAheadKiB: -4 is not a multiple of 4 from 0 to 65536"),
+        ({"readAheadKiB": "70000"}, "readAheadKiB: 70000 is not"),
+        ({"directIO": "yes"}, "directIO: yes is neither true nor false"),
+    ],
+    ids=["unknown", "negative", "large", "no word"],
+)
+async def test_attributes_that_there_are_not_are_an_invalid_argument(
+    place: Place, asked: Any, wanted: dict[str, str], words: str
+) -> None:
+    with pytest.raises(DriverError, match=words) as caught:
+        await asked.controller("ControllerModifyVolume", volume_id=place.id, mutable_parameters=wanted)
+    assert caught.value.code == "InvalidArgument"
 
 
 async def test_statistics_are_of_what_is_mounted(place: Place, asked: Any) -> None:

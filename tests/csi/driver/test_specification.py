@@ -50,6 +50,7 @@ async def test_identity_is_complete(asked: Any) -> None:
         ("controller", "ControllerExpandVolume", {}),
         ("controller", "ControllerExpandVolume", {"volume_id": "x"}),
         ("controller", "ControllerGetVolume", {}),
+        ("controller", "ControllerModifyVolume", {}),
         ("node", "NodeStageVolume", {}),
         ("node", "NodeStageVolume", {"volume_id": "x"}),
         ("node", "NodeStageVolume", {"volume_id": "x", "staging_target_path": "/s"}),
@@ -77,6 +78,7 @@ async def test_what_a_call_needs_is_an_invalid_argument_when_it_lacks(
     [
         ("controller", "ControllerExpandVolume", {"capacity_range": csi.CapacityRange(required_bytes=1)}),
         ("controller", "ControllerGetVolume", {}),
+        ("controller", "ControllerModifyVolume", {"mutable_parameters": {"readAheadKiB": "4"}}),
         ("controller", "CreateSnapshot", {"name": "s"}),
         ("node", "NodeStageVolume", {"staging_target_path": "/s"}),
         ("node", "NodePublishVolume", {"staging_target_path": "/s", "target_path": "/t"}),

@@ -67,7 +67,8 @@ async def test_classes_of_attributes(api: Any) -> None:
     VolumeAttributesClass [Conformance]"""
     assert "volumeattributesclasses" in await resources(api, "storage.k8s.io")
     obj = named(driverName="e2e.ex.io", parameters={"iops": "4000"})
-    await all_operations(api, f"{STORAGE}/volumeattributesclasses", obj, None)
+    collection = f"{STORAGE}/volumeattributesclasses"
+    await all_operations(api, collection, obj, None, protection="kubernetes.io/vac-protection")
 
 
 async def test_device_classes(api: Any) -> None:

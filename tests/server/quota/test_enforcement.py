@@ -139,3 +139,18 @@ async def test_a_limit_that_has_changed_makes_an_older_count_a_conflict(quotas: 
     made["status"] = {"hard": {"pods": "7"}, "used": {"pods": "0"}}
     answer = await quotas.api("PUT", f"{NAMESPACE}/resourcequotas/q/status?countedAt=pods:9999", made)
     assert (answer.status, answer.reason) == (409, "Conflict")
+
+
+async def test_a_claim_that_is_to_have_other_attributes_is_held_against_the_quota_of_their_class(quotas: Any) -> None:
+    term = {"scopeName": "VolumeAttributesClass", "operator": "In", "values": ["gold"]}
+    await quotas.make("gold", {"persistentvolumeclaims": "1"}, scopeSelector={"matchExpressions": [term]})
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    for name in ("a", "b"):
+        assert (await quotas.api("POST", CLAIMS, {"metadata": {"name": name}, "spec": spec})).status == 201
+        bound = {"status": {"phase": "Bound"}}
+        await quotas.api("PATCH", f"{CLAIMS}/{name}/status", bound, **MERGE)
+    wanted = {"spec": {"volumeAttributesClassName": "gold"}}
+    assert (await quotas.api("PATCH", f"{CLAIMS}/a", wanted, **MERGE)).status == 200
+    refused = await quotas.api("PATCH", f"{CLAIMS}/b", wanted, **MERGE)
+    words = "exceeded quota: gold, requested: persistentvolumeclaims=1, used: persistentvolumeclaims=1"
+    assert refused.status == 403 and words in refused.message

@@ -95,12 +95,15 @@ def claim_phase(claim: Obj, phase: str, tell: Tell | None = None) -> Plan:
 
 
 def bound_status(claim: Obj, volume: Obj) -> Plan:
-    """A claim has the access modes of its volume, and from the moment on that it is bound, its size."""
+    """A claim has the access modes of its volume, and from the moment on that it is bound, its size and its class of
+    attributes: what becomes of these later is said by whoever changes them."""
     status, spec = claim.get("status") or {}, volume.get("spec") or {}
     wanted = {**status, "phase": "Bound", "accessModes": spec.get("accessModes") or []}
     if status.get("phase") != "Bound":
         storage = (spec.get("capacity") or {}).get("storage")
         wanted["capacity"] = {**(status.get("capacity") or {}), **({} if storage is None else {"storage": storage})}
+        if attributes := spec.get("volumeAttributesClassName"):
+            wanted["currentVolumeAttributesClassName"] = attributes
     if wanted == status:
         return NOTHING
     new: Obj = objects.copy_of(claim)

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from sampan.api.clock import Clock
 from sampan.api.faults import cause
-from sampan.csi.driver import NODE_KEY, arguments, copying
+from sampan.csi.driver import NODE_KEY, arguments, attributes, copying
 from sampan.csi.driver.arguments import need
 from sampan.csi.driver.devices import Devices, detached
-from sampan.csi.driver.files import Files, Found, Kind, Record
+from sampan.csi.driver.files import Files, Found, Kind, Record, takes_direct_io
 from sampan.csi.driver.jobs import Jobs
 from sampan.csi.pb import csi_pb2 as csi
 from sampan.csi.server import Refusal
@@ -24,7 +25,7 @@ from sampan.records import dataclass
 
 _RPCS: Final = (
     *("CREATE_DELETE_VOLUME", "LIST_VOLUMES", "GET_CAPACITY", "CREATE_DELETE_SNAPSHOT", "LIST_SNAPSHOTS"),
-    *("CLONE_VOLUME", "EXPAND_VOLUME", "GET_VOLUME", "SINGLE_NODE_MULTI_WRITER"),
+    *("CLONE_VOLUME", "EXPAND_VOLUME", "GET_VOLUME", "SINGLE_NODE_MULTI_WRITER", "MODIFY_VOLUME"),
 )
 #: names that the specification lets a caller give
 _LONGEST_NAME: Final = 128 * 4
@@ -78,13 +79,15 @@ class ControllerService:
             "volume": f"volumes/{request.volume_content_source.volume.volume_id}",
         }.get(made_of or "", "")
         id_ = self._files.id_of(request.name)
-        question = ("create", source, request.capacity_range.required_bytes, request.capacity_range.limit_bytes)
+        wanted = attributes.read(request.mutable_parameters)
+        range_ = request.capacity_range
+        question = ("create", source, range_.required_bytes, range_.limit_bytes, tuple(sorted(wanted.items())))
         found = await self._jobs.join(
-            ("volumes", id_), question, lambda: self._create(id_, request.name, source, request.capacity_range)
+            ("volumes", id_), question, lambda: self._create(id_, request.name, source, range_, wanted)
         )
         return csi.CreateVolumeResponse(volume=self._volume(found))
 
-    async def _create(self, id_: str, name: str, source: str, range_: Any) -> Found:
+    async def _create(self, id_: str, name: str, source: str, range_: Any, wanted: dict[str, str]) -> Found:
         present = await self._find("volumes", id_)
         if present is not None:
             limit = range_.limit_bytes
@@ -93,7 +96,7 @@ class ControllerService:
             if present.size_bytes < range_.required_bytes or (limit and present.size_bytes > limit):
                 raise Refusal("ALREADY_EXISTS", f"volume {name} is there with another size")
             return present
-        record = Record(id_, name, source, "", self._now_ns())
+        record = Record(id_, name, source, "", self._now_ns(), wanted)
         if not source:
             size = arguments.size_of(range_)
             async with self._room(size):
@@ -176,6 +179,26 @@ class ControllerService:
             async with self._room(size - found.size_bytes):
                 await self._thread(self._files.grow, found, size)
 
+    async def ControllerModifyVolume(self, request: Any) -> Any:  # noqa: N802
+        need(request, "volume_id")
+        wanted = attributes.read(request.mutable_parameters)
+        found = await self._need("volumes", request.volume_id)
+        await self._jobs.join(("volumes", found.record.id), None, lambda: self._modify(found.record.id, wanted))
+        return csi.ControllerModifyVolumeResponse()
+
+    async def _modify(self, id_: str, wanted: dict[str, str]) -> None:
+        """The device first: what it does not take is not recorded, and a crash between the two is asked again."""
+        found = await self._find("volumes", id_)
+        if found is None:
+            raise Refusal("NOT_FOUND", f"volume {id_} does not exist")
+        if wanted.get(attributes.DIRECT_IO) == "true" and not await self._thread(takes_direct_io, found.disk):
+            raise Refusal("INVALID_ARGUMENT", f"{attributes.DIRECT_IO}: the node's file system has no direct I/O")
+        all_ = {**found.record.attributes, **wanted}
+        if (device := await self._devices.loop_of(found.disk)) is not None:
+            await self._devices.tune(device, attributes.tuning(all_))
+        if all_ != found.record.attributes:
+            await self._thread(self._files.note_attributes, found, all_)
+
     # Snapshots
 
     async def CreateSnapshot(self, request: Any) -> Any:  # noqa: N802
@@ -229,7 +252,7 @@ class ControllerService:
     async def _copy_held(self, kind: Kind, record: Record, size: int, origin_kind: Kind, handle: str) -> Found:
         origin = await self._origin(origin_kind, handle)  # it may have grown, or have been formatted meanwhile
         size = max(size, origin.size_bytes)
-        record = Record(record.id, record.name, record.source, origin.record.filesystem, record.made_ns)
+        record = replace(record, filesystem=origin.record.filesystem)
         device = await self._devices.loop_of(origin.disk)
         targets, raw = [], False
         if device is not None:

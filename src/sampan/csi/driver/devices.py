@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from sampan.api.faults import fault
+from sampan.csi.driver.attributes import Tuning
 from sampan.csi.server import Refusal
 from sampan.records import dataclass
 
@@ -80,6 +81,10 @@ class Devices(Protocol):
         """The file has grown: so does the device."""
         ...
 
+    async def tune(self, device: str, tuning: Tuning) -> None:
+        """As a volume's attributes want it. Nothing, when it is so. Raises Refusal: the kernel cannot."""
+        ...
+
     async def format(self, device: str, filesystem: str) -> None: ...
 
     async def grow_filesystem(self, device: str, filesystem: str, mounted_at: Path) -> None:
@@ -133,6 +138,18 @@ class LinuxDevices:
 
     async def resize(self, device: str) -> None:
         await _run("losetup", "--set-capacity", device)
+
+    async def tune(self, device: str, tuning: Tuning) -> None:
+        has = await asyncio.to_thread(_tuned, Path("/sys/block") / Path(device).name)
+        if has.read_ahead_kib != tuning.read_ahead_kib:
+            await _run("blockdev", "--setra", str(tuning.read_ahead_kib * 2), device)
+        if has.direct_io is not tuning.direct_io:
+            try:
+                await _run("losetup", f"--direct-io={'on' if tuning.direct_io else 'off'}", device)
+            except DeviceError as error:
+                if "Invalid argument" not in error.details:
+                    raise
+                raise Refusal("INVALID_ARGUMENT", "the kernel has no direct I/O for this volume's file") from None
 
     async def format(self, device: str, filesystem: str) -> None:
         await _run(*_MAKE[filesystem], device, seconds=_LONG_SECONDS)
@@ -234,6 +251,15 @@ def _keeps(descriptor: int, disk: Path) -> bool:
         struct.pack_into("=I", told, _FLAGS_AT, flags & ~_AUTOCLEAR)
         fcntl.ioctl(descriptor, _SET_STATUS, bytes(told))
     return True
+
+
+def _tuned(block: Path) -> Tuning:
+    """Raises DeviceError."""
+    try:
+        read_ahead = int((block / "queue/read_ahead_kb").read_text())
+        return Tuning(read_ahead, (block / "loop/dio").read_text().strip() == "1")
+    except (OSError, ValueError) as error:
+        raise DeviceError(f"{block}: {error}") from None
 
 
 def _fills(device: str) -> bool:

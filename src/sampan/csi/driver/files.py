@@ -9,12 +9,14 @@ they belong into threads. The driver's own locks keep two calls from one id.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -46,13 +48,14 @@ class DamagedRecord(Refusal):
 class Record:
     """``source``: of a snapshot the volume that it was taken of; of a volume what it was made of, ``kind/id`` or "".
     ``filesystem``: what the disk holds; "": it has not been formatted; RAW: what pods wrote to it as a device.
-    ``made_ns``: since 1970."""
+    ``made_ns``: since 1970. ``attributes``: what its class of attributes says, as ``attributes`` reads it."""
 
     id: str
     name: str
     source: str = ""
     filesystem: str = ""
     made_ns: int = 0
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +159,27 @@ class Files:
 
     def note_filesystem(self, found: Found, filesystem: str) -> None:
         """From now on the disk is not formatted any more."""
-        old = found.record
-        record = Record(old.id, old.name, old.source, filesystem, old.made_ns)
-        directory = found.disk.parent
-        _write(directory / f"{_RECORD}.new", record)
-        (directory / f"{_RECORD}.new").replace(directory / _RECORD)
-        _sync(directory)
+        _rewrite(found, replace(found.record, filesystem=filesystem))
+
+    def note_attributes(self, found: Found, attributes: Mapping[str, str]) -> None:
+        _rewrite(found, replace(found.record, attributes=dict(attributes)))
 
     def available_bytes(self) -> int:
         """What new volumes may have: the free room, less what is promised to those that are there."""
         status = os.statvfs(self.root)
         promised = sum(max(each.size_bytes - each.used_bytes, 0) for each in self.all("volumes"))
         return max(status.f_bavail * status.f_frsize - promised, 0)
+
+
+def takes_direct_io(path: Path) -> bool:
+    """Whether its file system can read past the page cache."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return True
 
 
 def rounded(size_bytes: int) -> int:
@@ -183,8 +195,18 @@ def _read(data: bytes) -> Record:
         raise DamagedRecord("INTERNAL", "a record of the driver is damaged, and what it is of is left alone") from error
 
 
+def _rewrite(found: Found, record: Record) -> None:
+    directory = found.disk.parent
+    _write(directory / f"{_RECORD}.new", record)
+    (directory / f"{_RECORD}.new").replace(directory / _RECORD)
+    _sync(directory)
+
+
 def _write(path: Path, record: Record) -> None:
-    text = orjson.dumps({name: getattr(record, name) for name in ("id", "name", "source", "filesystem", "made_ns")})
+    told = {name: getattr(record, name) for name in ("id", "name", "source", "filesystem", "made_ns")}
+    if record.attributes:  # a driver of before reads the record of a volume that has none
+        told["attributes"] = dict(record.attributes)
+    text = orjson.dumps(told)
     with path.open("wb") as file:
         file.write(text)
         file.flush()

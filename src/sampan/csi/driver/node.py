@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sampan.api.faults import fault
-from sampan.csi.driver import NODE_KEY, arguments, copying
+from sampan.csi.driver import NODE_KEY, arguments, attributes, copying
 from sampan.csi.driver.arguments import need
 from sampan.csi.driver.controller import Options
 from sampan.csi.driver.devices import Devices, Mount, attached, detached
@@ -79,6 +79,8 @@ class NodeService:
             await self._stage_device(request, target, found, device)
 
     async def _stage_device(self, request: Any, target: Path, found: Found, device: str) -> None:
+        # Devices keep what somebody before asked of them.
+        await self._devices.tune(device, attributes.tuning(found.record.attributes))
         wanted = arguments.filesystem_of(request.volume_capability)
         if not wanted:
             if not found.record.filesystem:  # what a pod writes from now on is never formatted away
@@ -120,6 +122,7 @@ class NodeService:
         device = None if found is None else await self._devices.loop_of(found.disk)
         if device is not None and not self._uses(device):
             assert found is not None, "it has a device"
+            await self._devices.tune(device, attributes.Tuning())
             await detached(self._devices, device, found.disk)
 
     # Publishing

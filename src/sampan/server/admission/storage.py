@@ -115,10 +115,13 @@ class DefaultIngressClass(Plugin):
 
 
 class StorageObjectInUseProtection(Plugin):
-    """Claims and volumes get the finalizer that the protection controllers remove once nobody uses them."""
+    """Claims, volumes and classes of attributes get the finalizer that the protection controllers remove once nobody
+    uses them."""
 
     name = "StorageObjectInUseProtection"
-    resources = frozenset({("", "persistentvolumeclaims"), ("", "persistentvolumes")})
+    resources = frozenset(
+        {("", "persistentvolumeclaims"), ("", "persistentvolumes"), ("storage.k8s.io", "volumeattributesclasses")}
+    )
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None:
@@ -127,6 +130,8 @@ class StorageObjectInUseProtection(Plugin):
             finalizer = "kubernetes.io/pvc-protection"
         elif is_for(attributes, "persistentvolumes", "CREATE"):
             finalizer = "kubernetes.io/pv-protection"
+        elif is_for(attributes, "volumeattributesclasses", "CREATE", group="storage.k8s.io"):
+            finalizer = "kubernetes.io/vac-protection"
         else:
             return
         meta = attributes.obj["metadata"]
