@@ -32,6 +32,16 @@ def test_a_server_that_starts_imports_no_more_than_it_needs() -> None:
     assert done.stdout.split() == []
 
 
+def test_controllers_and_the_scheduler_start_without_what_evaluates_expressions() -> None:
+    """Policies and devices need it; few clusters have either."""
+    script = (
+        "import sys; import sampan.controllers.manager, sampan.scheduler.scheduler; "
+        "print(*sorted(name for name in sys.modules if name == 're2' or name.startswith('sampan.cel')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_a_node_that_follows_its_pods_knows_no_kinds_and_reads_no_certificates() -> None:
     """The server applies selectors, and OpenSSL reads certificates: neither is for the node process to have loaded."""
     script = (

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import orjson
 
 from sampan.api import errors, schema
-from sampan.api.customresources import defaulting, embedded, listtypes, patterns, rules, scale, values
+from sampan.api.customresources import defaulting, embedded, listtypes, patterns, scale, values
 from sampan.api.customresources.parts import Part
 from sampan.api.customresources.places import NO_PATH
 from sampan.api.errors import FieldError
@@ -106,6 +106,8 @@ class CompiledVersion:
             return []
         if any(fault.reason in _BLOCKING for fault in found):
             return [_BLOCKED]
+        from sampan.api.customresources import rules  # late: expressions are large, and many objects have none
+
         return rules.validate(self._root, obj, old)
 
     def _repeated(self, new: Obj, old: Obj) -> Errors:

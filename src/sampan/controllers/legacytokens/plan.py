@@ -8,10 +8,10 @@ as upstream does (``legacy_serviceaccount_token_cleaner.go``).
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
-from sampan.api.clock import parse_time
+from sampan.api.clock import parse_day, parse_time
 from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
 
@@ -42,7 +42,7 @@ class Times(NamedTuple):
 
 def times(now: datetime, tracked_since: str, period: timedelta) -> Times | None:
     """None: uses have not been written down for long enough. Raises ValueError: ``tracked_since`` is no day."""
-    began = _day(tracked_since)
+    began = parse_day(tracked_since)
     # Told as a difference: days at the end of time have none after them. It may have been the end of that day.
     return None if now - began < period + timedelta(days=1) else Times(now, now - period)
 
@@ -90,10 +90,6 @@ def _belongs(meta: Obj, account: Obj) -> bool:
 
 def _is_day(value: str) -> bool:
     try:
-        return len(value) == len("2006-01-02") and bool(_day(value))
+        return bool(parse_day(value))
     except ValueError:
         return False
-
-
-def _day(value: str) -> datetime:
-    return datetime.strptime(value, _DATE).replace(tzinfo=UTC)

@@ -11,7 +11,6 @@ from itertools import chain
 from typing import Any, Final
 
 from sampan.api import objects
-from sampan.api.expressions import devices as expressions
 from sampan.api.nodes import affinity
 from sampan.api.reading import flag, part, parts, text, whole
 from sampan.api.types import Obj
@@ -58,6 +57,8 @@ class Device:
         if known is None:
             if len(self._verdicts) >= _VERDICTS:
                 self._verdicts.clear()
+            from sampan.api.expressions import devices as expressions  # late: few clusters have devices
+
             bound = expressions.bound(self.driver, self.content)
             known = self._verdicts[expression] = expressions.selects(expression, bound)
         return known

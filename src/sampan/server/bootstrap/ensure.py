@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
+from sampan.api.clock import parse_day
 from sampan.api.errors import AlreadyExists, ApiError, Conflict, NotFound
 from sampan.api.registry import registry
 from sampan.api.resources import Resource
@@ -135,8 +135,8 @@ def reconcile(wanted: Obj, found: Obj) -> Obj | None:
 
 def _is_date(text: Any) -> bool:
     try:
-        return bool(datetime.strptime(text, "%Y-%m-%d"))
-    except (TypeError, ValueError):
+        return isinstance(text, str) and bool(parse_day(text))
+    except ValueError:
         return False
 
 
