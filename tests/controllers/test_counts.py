@@ -48,7 +48,8 @@ def test_sets_count_their_pods(kind):
     wanted = {**LABELS, "tier": "front"}
     leaving = pod("d", deletionTimestamp="2026-01-01T00:00:00Z", deletionGracePeriodSeconds=30)
     pods = [pod("a", labels=wanted), pod("b"), pod("c", ready_for=10), leaving]
-    status, wait = plan_status(Observed(owner, pods, ()), wanted, None, NOW)
+    owner["spec"]["template"] = {"metadata": {"labels": wanted}}
+    status, wait = plan_status(Observed(owner, pods, ()), None, NOW)
     expected = {
         "replicas": 3, "fullyLabeledReplicas": 1, "readyReplicas": 3, "availableReplicas": 2, "observedGeneration": 1,
     }  # fmt: skip
@@ -61,14 +62,14 @@ def test_sets_count_their_pods(kind):
 def test_a_failure_is_a_condition_until_it_is_over(kind):
     owner = {**workload(), "kind": kind}
     failure = Failure("FailedCreate", "exceeded quota")
-    status, _ = plan_status(Observed(owner, [], ()), {}, failure, NOW)
+    status, _ = plan_status(Observed(owner, [], ()), failure, NOW)
     [condition] = status["conditions"]
     assert condition == {
         "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota",
         "lastTransitionTime": "2026-01-01T01:00:00Z",
     }  # fmt: skip
     owner["status"] = status
-    assert "conditions" not in plan_status(Observed(owner, [], ()), {}, None, NOW)[0]
+    assert "conditions" not in plan_status(Observed(owner, [], ()), None, NOW)[0]
 
 
 async def test_a_refused_pod_of_a_replication_controller_is_told_and_made_later(api, context, running, wait):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sys
 from datetime import UTC, datetime, timedelta
@@ -9,15 +10,22 @@ from typing import Any
 
 import pytest
 
+from sampan.api import labels
 from sampan.api.pods import status as podstatus
+from sampan.api.resources import REPLICA_SETS
+from sampan.client import tasks
+from sampan.client.client import Client
+from sampan.client.informer import Informer
 from sampan.controllers.daemonset import facts as daemon_facts
 from sampan.controllers.daemonset import plan as daemons
 from sampan.controllers.job import facts as job_facts
 from sampan.controllers.job import plan as jobs
 from sampan.controllers.job import tracking
+from sampan.controllers.replicaset import plan as replicas
 from sampan.controllers.statefulset import facts as set_facts
 from sampan.controllers.statefulset import plan as sets
-from sampan.controllers.workload.remembered import Remembered
+from sampan.controllers.workload import claims
+from sampan.controllers.workload.remembered import MANY, PIECE, Readers, Remembered
 
 Obj = dict[str, Any]
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
@@ -81,6 +89,42 @@ def test_a_set_is_planned_from_what_is_remembered_as_from_all_its_pods(seed):
         )
         assert sets.plan(known) == sets.plan(fresh)
         assert sets.plan_status(known) == sets.plan_status(fresh)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_replica_set_is_planned_and_counted_from_what_is_remembered_as_from_all_its_pods(seed):
+    chance = random.Random(seed)
+    more = {"template": {**TEMPLATE, "metadata": {"labels": {"app": "x", set_facts.INDEX_LABEL: "3"}}}}
+    of = owner("ReplicaSet", replicas=12, minReadySeconds=chance.choice([0, 20]), **(more if seed % 2 else {}))
+    read = Remembered(replicas.reader(of))
+    for pods, now in histories(chance, 8):
+        known, fresh = (replicas.Observed(of, pods, pods, reader) for reader in (read, None))
+        assert replicas.plan(known, now) == replicas.plan(fresh, now)
+        status, wait = replicas.plan_status(known, None, now)
+        assert (status, wait) == replicas.plan_status(fresh, None, now)
+        # counted as it is said, one after the other
+        active = [each for each in pods if podstatus.is_active(each)]
+        waits = [podstatus.available_in_seconds(each, of["spec"]["minReadySeconds"], now) for each in active]
+        assert status["replicas"] == len(active)
+        assert status.get("readyReplicas", 0) == sum(wait is not None for wait in waits)
+        assert status.get("availableReplicas", 0) == waits.count(0)
+        assert wait == min((wait for wait in waits if wait), default=None)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_claims_are_sorted_from_verdicts_that_are_remembered_as_from_all_pods(seed):
+    chance = random.Random(seed)
+    of, selector = owner("ReplicaSet"), labels.from_label_selector({"matchLabels": {"app": "x"}})
+    if chance.random() < 0.2:
+        of["metadata"]["deletionTimestamp"] = WRITTEN
+    judge = Remembered(claims.judging(of, selector))
+    for pods, _ in histories(chance, 8):
+        for each in pods:  # those that are new
+            if "owner" not in each:
+                each["owner"] = uid = chance.choice(["u", "u", "other", ""])
+                each["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "uid": uid, "controller": bool(uid)}]
+                each["metadata"]["labels"] = {"app": chance.choice("xxy")}
+        assert claims.sort_claims(zip(pods, judge(pods), strict=True)) == claims.plan_claims(of, selector, pods)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -148,6 +192,55 @@ def test_what_is_remembered_is_read_once_for_each_state_and_forgotten_with_its_o
     assert asked == ["a", "b", "b", "b"], "nothing is kept of what was not there at the last look"
 
 
+async def test_a_first_look_at_many_is_read_in_pieces_between_which_others_have_their_turn():
+    asked, turns = 0, [0]
+
+    def name(obj: Obj) -> str:
+        nonlocal asked
+        asked += 1
+        turns[-1] += 1
+        return str(obj["metadata"]["name"])
+
+    async def others() -> None:
+        while asked < len(pods):
+            turns.append(0)
+            await asyncio.sleep(0)
+
+    pods = [pod(random.Random(1), number) for number in range(5 * PIECE)]
+    read, beside = Remembered(name), asyncio.ensure_future(others())
+    await read.learn(pods)
+    await beside
+    assert max(turns) == PIECE
+    assert len(read(pods)) == asked == len(pods), "and nothing twice"
+
+
+async def test_what_is_remembered_of_an_owner_goes_with_it_with_its_spec_and_with_its_pods(api: Any) -> None:
+    client = Client(api)
+    owners = Informer(client, REPLICA_SETS)
+    running = asyncio.ensure_future(owners.run())
+    readers: Readers[str] = Readers(owners, lambda of: lambda pod: f"{of['metadata']['generation']}")
+    await owners.synced()
+
+    await client.create(REPLICA_SETS, {"metadata": {"name": "x", "namespace": "n", "generation": 1}, "spec": {}})
+    await owners.wait_until(lambda: owners.get("n", "x") is not None)
+    of = owners.get("n", "x") or {}
+    assert readers.of(of, MANY) is readers.of(of, MANY)
+    changed = {**of, "metadata": {**of["metadata"], "generation": 2}}
+    assert readers.of(changed, MANY) is not readers.of(of, MANY)
+    leaving = {**of, "metadata": {**of["metadata"], "deletionTimestamp": WRITTEN}}
+    assert readers.of(leaving, MANY) is not readers.of(of, MANY)
+    assert len(readers) == 1
+    readers.of(of, MANY - 1)
+    assert not len(readers), "of few pods nothing is kept"
+    readers.of(of, MANY)
+    await client.delete(REPLICA_SETS, "x", "n")
+    await owners.wait_until(lambda: owners.get("n", "x") is None)
+    assert not len(readers)
+    readers.of(of, MANY)
+    assert not len(readers), "nobody would forget it"
+    await tasks.cancel_and_wait(running)
+
+
 def calls(work: Any) -> int:
     """Of functions of Python: what work costs, whatever machine does it."""
     count = 0
@@ -190,6 +283,20 @@ def look_at_set() -> Any:
     return look
 
 
+def look_at_replica_set() -> Any:
+    of = owner("ReplicaSet", replicas=PODS)
+    judge = Remembered(claims.judging(of, labels.from_label_selector({"matchLabels": {"app": "x"}})))
+    read = Remembered(replicas.reader(of))
+
+    def look(pods: list[Obj]) -> None:
+        claims.sort_claims(zip(pods, judge(pods), strict=True))
+        observed = replicas.Observed(of, pods, (), read)
+        assert replicas.plan(observed, NOW) == replicas.Plan()
+        assert replicas.plan_status(observed, None, NOW)[0]["availableReplicas"] == PODS
+
+    return look
+
+
 def look_at_daemon_set() -> Any:
     of = owner("DaemonSet", updateStrategy={"type": "RollingUpdate"})
     placement = daemon_facts.Placement(of)
@@ -217,8 +324,8 @@ def look_at_job(**more: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("look", "most"),
-    [(look_at_set(), 11), (look_at_daemon_set(), 16), (look_at_job(), 19)],
-    ids=["set", "daemons", "job"],
+    [(look_at_set(), 11), (look_at_daemon_set(), 16), (look_at_job(), 19), (look_at_replica_set(), 0.5)],
+    ids=["set", "daemons", "job", "replicas"],
 )
 def test_a_look_after_one_pods_news_costs_a_few_calls_a_pod(look, most):
     pods = [running(number) for number in range(PODS)]

@@ -71,7 +71,7 @@ def test_finished_pods_are_replaced_and_deleting_sets_do_nothing(now):
 
 def test_min_ready_seconds_delays_availability(now):
     owner = replica_set(1, minReadySeconds=30)
-    status, wait = plan_status(Observed(owner, [pod("a", created=10, now=now)], []), {}, None, now)
+    status, wait = plan_status(Observed(owner, [pod("a", created=10, now=now)], []), None, now)
     assert status["readyReplicas"] == 1
     assert "availableReplicas" not in status
     assert wait == 20

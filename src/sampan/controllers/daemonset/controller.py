@@ -111,6 +111,7 @@ class DaemonSetController:
             return Result(0.01)
         revision = revisions.hash_of(known.current)
         await self._owner.claim(daemon_set)
+        await self._placement(daemon_set).learn(self._nodes.list())
         observed = self._observe(daemon_set, revision)
         steps = plan(observed)
         outcome = await self._apply(daemon_set, revision, steps)

@@ -94,6 +94,10 @@ class Placement:
         self._pod: Obj = {"spec": {"tolerations": tolerated}}
         self._judge = Remembered(self.verdict)
 
+    async def learn(self, nodes: Collection[Obj]) -> None:
+        """Before ``verdicts``: where many are new, others have their turn between them."""
+        await self._judge.learn(nodes)
+
     def verdicts(self, nodes: Collection[Obj]) -> list[Verdict]:
         """Of all nodes, in their order; those that have not changed since the last time are not looked at again."""
         return self._judge(nodes)

@@ -8,6 +8,7 @@ again, until there is nothing to do; then status is written (``status.py``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 from sampan.api import objects
@@ -56,7 +57,7 @@ class SetRevision:
 Action: TypeAlias = CreateSet | ScaleSet | AnnotateSet | DeleteSet | SetRevision
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observed:
     """One snapshot. ``sets`` are those the Deployment controls; ``pods`` by uid of their set."""
 
@@ -64,11 +65,11 @@ class Observed:
     sets: Sequence[Obj]
     pods: dict[str, list[Obj]]
 
-    @property
+    @cached_property
     def new(self) -> Obj | None:
         return facts.find_new(self.deployment, self.sets)
 
-    @property
+    @cached_property
     def old(self) -> list[Obj]:
         new = self.new
         return [rs for rs in self.sets if new is None or rs["metadata"]["uid"] != new["metadata"]["uid"]]

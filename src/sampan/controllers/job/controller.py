@@ -116,6 +116,7 @@ class JobController:
         if (read := self._readers.get(uid)) is None:
             read = self._readers[uid] = Remembered(facts.reader(job))
         owned = await self._owner.claim(job)
+        await read.learn(owned, facts.judged)
         observed = Observed(job, owned, self._clock.now(), self._failures.get(uid, (0, None)), read)
         steps = plan(observed)
         error = await self._apply(job, steps)

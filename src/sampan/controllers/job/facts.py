@@ -267,6 +267,11 @@ def reader(job: Obj) -> Callable[[Obj], Said]:
     return lambda pod: Said(job, policy, pod)
 
 
+def judged(pod: Said) -> None:
+    """Works out now what costs most, and is asked of a failed one sooner or later."""
+    _ = pod.is_failed and pod.judged
+
+
 def restarts_beyond_limit(job: Obj, pods: Iterable[Obj]) -> bool:
     """Of pods that restart by themselves, restarts count against ``backoffLimit``."""
     if text(part(part(spec(job), "template"), "spec"), "restartPolicy") != "OnFailure":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sampan.api import objects
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result
 from sampan.client.keys import ObjectKey
@@ -14,10 +13,12 @@ from sampan.controllers.replicaset.plan import (
     age_ratios,
     plan,
     plan_status,
+    reader,
     wanted_replicas,
 )
 from sampan.controllers.workload.owner import PodOwner
 from sampan.controllers.workload.pods import Outcome, is_terminating_namespace
+from sampan.controllers.workload.remembered import Readers
 from sampan.metrics import Distribution, current
 from sampan.metrics.counting import exponential
 
@@ -30,6 +31,7 @@ class ReplicaSetController:
         client = context.client_for(adapter.controller_name)
         self._recorder = context.recorder(client, adapter.controller_name)
         self._owner = PodOwner(context.informers, client, self._recorder, adapter.resource, adapter.selector)
+        self._standings = Readers(self._owner.owners, reader)
         self._controller: Controller[ObjectKey] = Controller(adapter.controller_name, self.sync)
         self._ages = current().of(
             AGES,
@@ -51,7 +53,9 @@ class ReplicaSetController:
         owned = await self._owner.claim(owner)
         # Who shares a node with whom matters only when some have to go.
         related = self._owner.siblings_pods(owner, owned) if len(owned) > wanted_replicas(owner) else ()
-        steps = plan(Observed(owner, owned, related), self._clock.now())
+        standings = self._standings.of(owner, len(owned))
+        await standings.learn(owned)
+        steps = plan(Observed(owner, owned, related, standings), self._clock.now())
         outcome, failure = Outcome(), None
         if steps.create:
             outcome = await self._owner.control.create_many(owner, owner["spec"].get("template") or {}, steps.create)
@@ -75,8 +79,8 @@ class ReplicaSetController:
         owner = self._owner.owners.get(*key)
         if owner is None or owner["metadata"]["uid"] != uid:
             return DONE
-        template_labels = objects.get_path(owner, "spec", "template", "metadata", "labels", default={})
-        observed = Observed(owner, self._owner.owned(owner), ())
-        status, wait_seconds = plan_status(observed, template_labels, failure, self._clock.now())
+        owned = self._owner.owned(owner)
+        observed = Observed(owner, owned, (), self._standings.of(owner, len(owned)))
+        status, wait_seconds = plan_status(observed, failure, self._clock.now())
         await self._owner.write_status(owner, status)
         return Result(wait_seconds)

@@ -6,9 +6,13 @@ The shell is ``controller.py``. Behaviour: upstream ``pkg/controller/replicaset`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import NamedTuple
 
+from sampan.api import objects
 from sampan.api.clock import parse_time
 from sampan.api.pods import status as podstatus
 from sampan.api.types import Condition, Obj
@@ -19,13 +23,52 @@ from sampan.records import dataclass
 BURST = 500
 
 
-@dataclass(frozen=True, slots=True)
+class Standing(NamedTuple):
+    """What a pod counts as."""
+
+    active: bool
+    #: it is being deleted and has not ended
+    terminating: bool
+    #: it has the template's labels
+    labelled: bool
+    ready: bool
+    #: where the owner asks for how long
+    ready_since: datetime | None
+
+
+def reader(owner: Obj) -> Callable[[Obj], Standing]:
+    """Reads one pod after the other for an owner whose spec stays as it is."""
+    wanted = objects.get_path(owner, "spec", "template", "metadata", "labels", default={}).items()
+    timed = _min_ready_seconds(owner) > 0
+
+    def standing(pod: Obj) -> Standing:
+        ended, leaving = podstatus.is_terminal(pod), podstatus.is_terminating(pod)
+        ready = podstatus.is_ready(pod)
+        return Standing(
+            active=not ended and not leaving,
+            terminating=leaving and not ended,
+            labelled=wanted <= (pod["metadata"].get("labels") or {}).items(),
+            ready=ready,
+            ready_since=podstatus.ready_since(pod) if ready and timed else None,
+        )
+
+    return standing
+
+
+@dataclass(frozen=True)
 class Observed:
-    """One snapshot. ``pods`` are those the owner controls; ``related`` all active pods below the owner's owner."""
+    """One snapshot. ``pods`` are those the owner controls; ``related`` all active pods below the owner's owner.
+    ``read``: what may remember what it said before."""
 
     owner: Obj
     pods: Sequence[Obj]
     related: Sequence[Obj]
+    read: Callable[[Sequence[Obj]], Sequence[Standing]] | None = None
+
+    @cached_property
+    def standings(self) -> Sequence[Standing]:
+        """Of each pod."""
+        return self.read(self.pods) if self.read is not None else list(map(reader(self.owner), self.pods))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +93,7 @@ def wanted_replicas(owner: Obj) -> int:
 def plan(observed: Observed, now: datetime) -> Plan:
     if "deletionTimestamp" in observed.owner["metadata"]:
         return Plan()
-    active = [pod for pod in observed.pods if podstatus.is_active(pod)]
+    active = [pod for pod, is_a in zip(observed.pods, observed.standings, strict=True) if is_a.active]
     missing = wanted_replicas(observed.owner) - len(active)
     if missing > 0:
         return Plan(create=min(missing, BURST))
@@ -74,23 +117,30 @@ def _created(pod: Obj) -> datetime:
     return parse_time(pod["metadata"]["creationTimestamp"])
 
 
-def plan_status(
-    observed: Observed, template_labels: Mapping[str, str], failure: Failure | None, now: datetime
-) -> tuple[Obj, float | None]:
+def plan_status(observed: Observed, failure: Failure | None, now: datetime) -> tuple[Obj, float | None]:
     """The status, and after how many seconds a pod's minReadySeconds will change it."""
     owner = observed.owner
-    min_ready = int(owner["spec"].get("minReadySeconds") or 0)
-    active = [pod for pod in observed.pods if podstatus.is_active(pod)]
-    terminating = sum(1 for pod in observed.pods if podstatus.is_terminating(pod) and not podstatus.is_terminal(pod))
-    labelled = sum(1 for pod in active if template_labels.items() <= (pod["metadata"].get("labels") or {}).items())
-    waits = [podstatus.available_in_seconds(pod, min_ready, now) for pod in active]
-    later = [wait for wait in waits if wait]
+    min_ready = _min_ready_seconds(owner)
+    active = labelled = ready = available = terminating = 0
+    later: list[float] = []
+    # Of a thousand pods most stand alike.
+    for pod, count in Counter(observed.standings).items():
+        terminating += count if pod.terminating else 0
+        if not pod.active:
+            continue
+        active += count
+        labelled += count if pod.labelled else 0
+        wait = _available_in_seconds(pod, min_ready, now)
+        ready += count if wait is not None else 0
+        available += count if wait == 0 else 0
+        if wait:
+            later.append(wait)
     old = owner.get("status") or {}
-    status: Obj = {"replicas": len(active)}
+    status: Obj = {"replicas": active}
     for field, count in (
         ("fullyLabeledReplicas", labelled),
-        ("readyReplicas", sum(1 for wait in waits if wait is not None)),
-        ("availableReplicas", sum(1 for wait in waits if wait == 0)),
+        ("readyReplicas", ready),
+        ("availableReplicas", available),
     ):
         if count:
             status[field] = count
@@ -103,6 +153,19 @@ def plan_status(
     if listed:
         status["conditions"] = listed
     return status, min(later, default=None)
+
+
+def _min_ready_seconds(owner: Obj) -> int:
+    return int(owner["spec"].get("minReadySeconds") or 0)
+
+
+def _available_in_seconds(pod: Standing, min_ready: int, now: datetime) -> float | None:
+    """As ``podstatus.available_in_seconds``."""
+    if not pod.ready:
+        return None
+    if min_ready == 0:
+        return 0.0
+    return None if pod.ready_since is None else max(0.0, (pod.ready_since - now).total_seconds() + min_ready)
 
 
 def _failure_conditions(present: Sequence[Condition] | None, failure: Failure | None, now: datetime) -> list[Condition]:

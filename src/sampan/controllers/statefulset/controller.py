@@ -80,7 +80,7 @@ class StatefulSetController:
         except Collision:
             await self._owner.write_status(stateful_set, _with_collision(stateful_set))
             return Result(0.01)
-        await self._owner.claim(stateful_set)
+        await self._reader(stateful_set).learn(await self._owner.claim(stateful_set))
         actions = plan(self._observe(stateful_set, known))
         error = await self._apply(stateful_set, actions)
         if error is not None and is_terminating_namespace(error):

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 from sampan.api import objects
 from sampan.api.errors import NotFound
@@ -19,6 +20,8 @@ from sampan.records import dataclass
 
 CONTROLLER_INDEX = "controller-uid"
 ORPHAN_INDEX = "orphans-of-namespace"
+
+Verdict = Literal["owned", "adopt", "release", "another's"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +47,35 @@ def plan_claims(
 ) -> Claims:
     """Sorts candidates of the owner's namespace. A deleting owner keeps what it has and claims nothing. ``is_member``:
     what an object must be besides selected."""
-    claims = Claims([], [], [])
-    uid = owner["metadata"]["uid"]
-    deleting = objects.is_deleting(owner)
-    selects = selector.matches
-    for obj in candidates:
+    judge = judging(owner, selector, is_member)
+    return sort_claims((obj, judge(obj)) for obj in candidates)
+
+
+def judging(owner: Obj, selector: Selector, is_member: Callable[[Obj], bool] | None = None) -> Callable[[Obj], Verdict]:
+    """What is to become of one candidate after the other; the same as long as owner's spec and object are."""
+    uid, deleting, selects = owner["metadata"]["uid"], objects.is_deleting(owner), selector.matches
+
+    def judge(obj: Obj) -> Verdict:
         matches = selects(obj["metadata"].get("labels") or {}) and (is_member is None or is_member(obj))
         controller = objects.controller_of(obj)
         if controller is not None:
             if controller.get("uid") != uid:
-                continue
-            if matches:
-                claims.owned.append(obj)
-            elif not deleting:
-                claims.release.append(obj)
-        elif matches and not deleting and not objects.is_deleting(obj):
+                return "another's"
+            return "owned" if matches else "another's" if deleting else "release"
+        return "adopt" if matches and not deleting and not objects.is_deleting(obj) else "another's"
+
+    return judge
+
+
+def sort_claims(judged: Iterable[tuple[Obj, Verdict]]) -> Claims:
+    claims = Claims([], [], [])
+    for obj, verdict in judged:
+        if verdict == "owned":
+            claims.owned.append(obj)
+        elif verdict == "adopt":
             claims.adopt.append(obj)
+        elif verdict == "release":
+            claims.release.append(obj)
     return claims
 
 
@@ -70,11 +86,16 @@ def add_claim_indexes(informer: Informer) -> None:
 
 
 def candidates(informer: Informer, owner: Obj) -> list[Obj]:
-    meta = owner["metadata"]
-    return [
-        *informer.by_index(CONTROLLER_INDEX, meta["uid"]),
-        *informer.by_index(ORPHAN_INDEX, meta.get("namespace", "")),
-    ]
+    return [*controlled(informer, owner), *orphans(informer, owner)]
+
+
+def controlled(informer: Informer, owner: Obj) -> Sequence[Obj]:
+    return informer.by_index(CONTROLLER_INDEX, owner["metadata"]["uid"])
+
+
+def orphans(informer: Informer, owner: Obj) -> Sequence[Obj]:
+    """Those that it may adopt, of its namespace."""
+    return informer.by_index(ORPHAN_INDEX, owner["metadata"].get("namespace", ""))
 
 
 def _controller_uid(obj: Obj) -> Iterable[str]:

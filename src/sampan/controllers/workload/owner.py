@@ -6,6 +6,8 @@ A controller supplies its resource and how its objects select; plans and their o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
 from typing import Final
 
 from sampan.api import objects
@@ -20,6 +22,7 @@ from sampan.client.informer import ChangeType, InformerFactory
 from sampan.client.keys import ObjectKey, key_of
 from sampan.controllers.workload import claims
 from sampan.controllers.workload.pods import PodControl
+from sampan.controllers.workload.remembered import PIECE, Readers
 from sampan.controllers.workload.selecting import Selectors
 
 #: Each look at an owner costs as much as it has pods: the more there are, the more of their news it takes at once.
@@ -44,8 +47,8 @@ class PodOwner:
     ) -> None:
         """``is_member(owner, pod)``: what a pod must be besides selected (its name, of a StatefulSet). ``finalizer``:
         what its pods bear."""
-        self._client, self._resource, self._selector_of = client, resource, selector_of
-        self._is_member, self._finalizer = is_member, finalizer
+        self._client, self._resource = client, resource
+        self._finalizer = finalizer
         self.owners = informers.informer(resource)
         self.pods = informers.informer(PODS)
         claims.add_claim_indexes(self.owners)
@@ -54,6 +57,14 @@ class PodOwner:
         self._selecting = Selectors(self.owners, selector_of)
         #: what was planned last for an owner, by its UID, with what that stood on: nothing is planned twice
         self._planned: dict[str, tuple[Obj, int, int, claims.Claims]] = {}
+
+        def judging(owner: Obj) -> Callable[[Obj], claims.Verdict]:
+            member = None if is_member is None else partial(is_member, owner)
+            return claims.judging(owner, selector_of(owner), member)
+
+        self._judging = judging
+        #: what was said of the pods that an owner has; of the namespace's orphans nothing is kept
+        self._judged = Readers(self.owners, judging)
         self.owners.add_handler(self._forget)
 
     def keys_of(self, obj: Obj) -> Iterable[ObjectKey]:
@@ -99,6 +110,9 @@ class PodOwner:
 
     async def claim(self, owner: Obj) -> Sequence[Obj]:
         """The same, after orphans have been adopted and others released."""
+        own = claims.controlled(self.pods, owner)
+        if len(own) > PIECE:
+            await self._judged.of(owner, len(own)).learn(own)
         planned = self._plan_claims(owner)
         if await claims.apply_claims(
             self._client, owner, self._resource, self.pods, planned, finalizer=self._finalizer
@@ -140,12 +154,12 @@ class PodOwner:
         before = self._planned.get(meta["uid"])
         if before is not None and before[0] is owner and before[1:3] == (own, orphans):
             return before[3]
-        is_member = self._is_member
-        planned = claims.plan_claims(
-            owner,
-            self._selector_of(owner),
-            claims.candidates(self.pods, owner),
-            is_member=None if is_member is None else lambda pod: is_member(owner, pod),
+        pods, judge = claims.controlled(self.pods, owner), self._judging(owner)
+        planned = claims.sort_claims(
+            chain(
+                zip(pods, self._judged.of(owner, len(pods))(pods), strict=True),
+                ((pod, judge(pod)) for pod in claims.orphans(self.pods, owner)),
+            )
         )
         if self.is_there(owner):
             self._planned[meta["uid"]] = owner, own, orphans, planned
