@@ -36,6 +36,7 @@ from sampan.node.host import Host
 from sampan.node.host_linux import LinuxHost
 from sampan.node.images.making import image_manager
 from sampan.node.images.records import FileRecords, folder
+from sampan.node.memorymanager.manager import make_memory_manager
 from sampan.node.node_status import render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.absorb import REJECTED
@@ -129,6 +130,7 @@ class NodeAgent:
             clock,
             self._room_for,
             static_cpus=config.cpu_manager_policy == "static",
+            static_memory=config.memory_manager_policy == "Static",
             swap=swap,
         )
         self.context = NodeContext(
@@ -151,6 +153,7 @@ class NodeAgent:
             features=lambda: self.registration.features,
             weigh_resize=self._desk.weigh,
             cpus=lambda uid, name: self._cpus.cpus(uid, name),
+            memory_nodes=lambda uid, name: self._memory.nodes(uid, name),
             room_made=self._room_made,
             starts=asyncio.Semaphore(config.parallel_starts),
             network_ready=network_ready or open_network,
@@ -181,10 +184,11 @@ class NodeAgent:
             active=self._active,
             running=lambda: ((uid, each) for uid, worker in self._workers.items() for each in worker.state.running()),
         )
+        self._memory = make_memory_manager(config, self._host, active=self._active)
         self._alignment = Alignment(
             policies.read(config.topology_policy, config.topology_scope, config.topology_options),
             self._host.cells(),
-            [self._cpus],
+            [self._cpus, self._memory],
         )
         self._reception = Reception(
             PodGate(config, self.registration, self.context.allocatable, self._protection.pressures),
@@ -252,7 +256,13 @@ class NodeAgent:
                     keeper.keep("plugins", self._extensions.registry.run)
                 keeper.keep("events", self._recorder.run)
                 keeper.keep("devices", self._devices.run)
-                sharing = Sharing(self._claiming, self._cpus.exclusive, self._cpus.assignable)
+                sharing = Sharing(
+                    self._claiming,
+                    self._cpus.exclusive,
+                    self._cpus.assignable,
+                    self._memory.blocks,
+                    self._memory.allocatable,
+                )
                 keeper.keep("pod-resources", lambda: self._devices.tell(sharing))
                 self.registration.tell("Normal", "Starting", "Starting kubelet.")
                 await self._informers.synced()
@@ -272,6 +282,7 @@ class NodeAgent:
                 await self._protection.hold_pods_together()
                 await self._watch.sweep_cgroups()
                 keeper.keep("cpu-manager", self._cpus.run)
+                keeper.keep("memory-manager", self._memory.run)
                 keeper.keep("static-pods", self._static.run)
                 keeper.keep("runtime-events", self._watch.follow)
                 keeper.keep("relist", self._watch.relist_forever)
@@ -423,6 +434,7 @@ class NodeAgent:
     def _room_made(self) -> None:
         self._desk.room()
         self._cpus.freed()
+        self._memory.freed()
 
     def _room_for(self, uid: str) -> None:
         if (worker := self._workers.get(uid)) is not None:

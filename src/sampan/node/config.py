@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 from sampan.node.thresholds import DEFAULT_HARD, Threshold, parse_thresholds
 from sampan.records import dataclass
@@ -63,6 +64,10 @@ class NodeConfig:
     topology_policy: str = "none"
     topology_scope: str = "container"
     topology_options: Mapping[str, str] = field(default_factory=dict)
+    #: ``Static`` gives containers of Guaranteed pods memory of as few NUMA nodes as may be; ``None`` does not.
+    memory_manager_policy: str = "None"
+    #: Memory that is no pod's, by NUMA node, as a KubeletConfiguration has it.
+    reserved_memory: tuple[Mapping[str, Any], ...] = ()
     #: ``NoSwap`` or ``LimitedSwap``; "" is the former.
     swap_behaviour: str = ""
     #: Processors that no container gets alone (``0-1``); "": as many as are reserved.

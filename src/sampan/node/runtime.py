@@ -96,6 +96,8 @@ class Resources:
     unified: Mapping[str, str] = field(default_factory=dict)
     #: ``0-3,8``; "" is whatever the pod may use.
     cpuset_cpus: str = ""
+    #: NUMA nodes that its memory comes from, likewise.
+    cpuset_mems: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

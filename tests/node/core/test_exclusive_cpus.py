@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,12 @@ def add(world: Any, name: str, cpus: str) -> str:
 def cpus(world: Any, name: str) -> str:
     [running] = world.running(name)
     found: str = world.runtime.config_of(running).resources.cpuset_cpus
+    return found
+
+
+def mems(world: Any, name: str) -> str:
+    [running] = world.running(name)
+    found: str = world.runtime.config_of(running).resources.cpuset_mems
     return found
 
 
@@ -136,6 +143,46 @@ async def test_processors_of_one_numa_node_or_none_where_the_policy_says_so(worl
     assert (cpus(world, "near"), cpus(world, "last")) == ("4-7", "1-3")
 
 
+async def test_memory_of_one_numa_node_lies_with_the_processors(world: Any) -> None:
+    two_nodes(world)
+    kept = ({"numaNode": 0, "limits": {"memory": "100Mi"}},)
+    await begin(world, topology_policy="restricted", memory_manager_policy="Static", reserved_memory=kept)
+    paths = [add(world, "near", "4")]
+    paths.append(add(world, "other", "1"))
+    await world.api.until(lambda: all(world.api.condition(path, "Ready") == "True" for path in paths))
+    assert [(cpus(world, name), mems(world, name)) for name in ("near", "other")] == [("4-7", "1"), ("1", "0")]
+    shared = add(world, "shared", "500m")
+    await world.api.until(lambda: world.api.condition(shared, "Ready") == "True")
+    assert mems(world, "shared") in ("0", "1")  # it is Guaranteed, too
+    await world.api.until(lambda: b"Static" in world.host.read(Path("/node/memory_manager_state"), 1 << 20), 30)
+    await world.stop()
+    await world.start()
+    late = add(world, "late", "1")
+    await world.api.until(lambda: world.api.condition(late, "Ready") == "True")
+    assert (cpus(world, "late"), mems(world, "late")) == ("2", "0")
+    # What ran keeps it, and is told by the agent that came after.
+    uid = world.api.objects[paths[0]]["metadata"]["uid"]
+    assert world.agent.context.memory_nodes(uid, "near") == "1"
+
+
+async def test_memory_of_a_pod_that_has_it_of_its_own_nodes_is_not_resized(world: Any) -> None:
+    kept = ({"numaNode": 0, "limits": {"memory": "100Mi"}},)
+    await begin(world, memory_manager_policy="Static", reserved_memory=kept)
+    path = add(world, "alone", "2")
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    pod = world.api.objects[path]
+    [container] = pod["spec"]["containers"]
+    given = {"cpu": "2", "memory": "65Mi"}
+    spec = {**pod["spec"], "containers": [{**container, "resources": {"requests": given, "limits": given}}]}
+    world.api.store(path, {**pod, "spec": spec}, "MODIFIED")
+    await world.api.until(lambda: world.api.condition(path, "PodResizePending") == "True")
+    [told] = [item for item in world.api.status(path)["conditions"] if item["type"] == "PodResizePending"]
+    assert (told["reason"], told["message"]) == (
+        "Infeasible",
+        'Resize is infeasible for Guaranteed Pods alongside Memory Manager policy "Static"',
+    )
+
+
 async def test_without_a_policy_processors_come_from_wherever_they_are_free(world: Any) -> None:
     two_nodes(world)
     await begin(world)
@@ -149,6 +196,10 @@ async def test_without_a_policy_processors_come_from_wherever_they_are_free(worl
     [
         ({"topology_policy": "restricted"}, "unsupported on machines with more than 8 NUMA Nodes"),
         ({"system_reserved": {"cpu": "9"}}, "unable to reserve the required amount of CPUs"),
+        (
+            {"memory_manager_policy": "Static", "topology_policy": "none"},
+            'the total amount "0" of type "memory" is not equal to the value "100Mi" determined by Node Allocatable',
+        ),
         ({"reserved_cpus": "7-9"}, "reservedSystemCPUs names processors that this machine does not have: 8-9"),
     ],
 )

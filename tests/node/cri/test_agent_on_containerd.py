@@ -34,7 +34,7 @@ from sampan.node.agent import NodeAgent
 from sampan.node.cgroups.manager import remove_all
 from sampan.node.cgroups.tree import CgroupTree
 from sampan.node.config import NodeConfig
-from sampan.node.processors import parse
+from sampan.node.processors import parse, read_topology
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 
@@ -545,17 +545,20 @@ async def test_a_static_pod_runs_whatever_becomes_of_its_mirror(cluster: Cluster
 async def test_a_container_that_asks_for_a_whole_processor_has_one_that_no_other_runs_on(cluster: Cluster) -> None:
     await cluster.stop()
     whole = len(os.sched_getaffinity(0)) - 1
-    config = replace(cluster.config, cpu_manager_policy="static", system_reserved={"cpu": "1"})
+    config = replace(
+        cluster.config, cpu_manager_policy="static", system_reserved={"cpu": "1"}, topology_policy="restricted",
+        memory_manager_policy="Static", reserved_memory=({"numaNode": 0, "limits": {"memory": "100Mi"}},),
+    )  # fmt: skip
     cluster.config = config
     await cluster.start()
 
-    def allowed(pod: Any, tier: str) -> set[int]:
+    def allowed(pod: Any, tier: str, what: str = "cpus") -> set[int]:
         """By the kernel's own word on the container."""
         container_id = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
         name = f"{config.cgroup_root.strip('/')}{tier}/pod{pod['metadata']['uid']}/{container_id}"
         root = Path("/sys/fs/cgroup")
         directory = root / name if (root / "cgroup.controllers").exists() else root / "cpuset" / name
-        return set(parse((directory / "cpuset.cpus").read_text()))
+        return set(parse((directory / f"cpuset.{what}").read_text()))
 
     await cluster.create("others", ["sleep", "1000"])
     others = await cluster.until("others", phase("Running"))
@@ -565,6 +568,8 @@ async def test_a_container_that_asks_for_a_whole_processor_has_one_that_no_other
     alone = await cluster.until("alone", phase("Running"))
     mine = allowed(alone, "")
     assert len(mine) == whole
+    # Its memory comes from the NUMA node of its processors.
+    assert allowed(alone, "", "mems") == {place.node for cpu, place in read_topology().places.items() if cpu in mine}
     async with asyncio.timeout(30):
         while allowed(others, "/besteffort") & mine:  # noqa: ASYNC110 (the kernel tells nobody)
             await asyncio.sleep(0.02)

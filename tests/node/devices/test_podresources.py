@@ -17,6 +17,7 @@ from sampan.node.cri.rpc import Channel
 from sampan.node.devices import podresources
 from sampan.node.devices.interface import Claimed, Prepared, Sharing
 from sampan.node.devices.pb import podresources_pb2 as pb
+from sampan.node.memorymanager.policy import Block
 
 Obj = dict[str, Any]
 
@@ -121,6 +122,20 @@ async def test_a_pod_that_is_not_there_is_said_by_name_and_a_socket_that_was_lef
         with pytest.raises(runtime.RuntimeCallError, match="pod gone in namespace ns not found"):
             await get(channel, "gone")
         assert (await get(channel, "one")).name == "one"
+
+
+async def test_memory_is_told_by_the_numa_nodes_that_it_comes_from() -> None:
+    sharing = Sharing(
+        list,
+        memory=lambda uid, name: [Block(0b11, "memory", 5)] if name == "main" else [],
+        allocatable_memory=lambda: [Block(0b10, "hugepages-2Mi", 4)],
+    )
+    asked = podresources.Known(sharing, lambda uid, name: {}, lambda pod, container: [], dict)
+    told = podresources.pod_resources(pod("one"), asked)
+    [free] = podresources.allocatable(asked).memory
+    [mine] = [each for container in told.containers for each in container.memory]
+    assert (mine.memory_type, mine.size, [node.ID for node in mine.topology.nodes]) == ("memory", 5, [0, 1])
+    assert (free.memory_type, free.size, [node.ID for node in free.topology.nodes]) == ("hugepages-2Mi", 4, [1])
 
 
 async def test_where_devices_are_is_told() -> None:

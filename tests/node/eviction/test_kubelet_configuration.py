@@ -128,8 +128,24 @@ def test_what_is_no_configuration_is_refused(content: bytes, word: str) -> None:
 
 
 def test_what_nothing_acts_on_is_named_and_what_is_so_anyhow_is_not() -> None:
-    document = parse((HEAD + "memoryManagerPolicy: Static\nfailSwapOn: false\nmaxPods: 5\neventBurst: 9\n").encode())
-    assert not_acted_on(document) == ["memoryManagerPolicy", "eventBurst"]
+    document = parse((HEAD + "protectKernelDefaults: true\nfailSwapOn: false\nmaxPods: 5\neventBurst: 9\n").encode())
+    assert not_acted_on(document) == ["protectKernelDefaults", "eventBurst"]
+
+
+def test_the_memory_managers_policy_and_what_is_reserved_by_numa_node_are_taken_and_shown() -> None:
+    reserved = "reservedMemory: [{numaNode: 1, limits: {memory: 100Mi}}]"
+    made = applied("memoryManagerPolicy: Static\n" + reserved)
+    shown = render(made)
+    assert shown["memoryManagerPolicy"] == made.memory_manager_policy == "Static"
+    assert shown["reservedMemory"] == [{"numaNode": 1, "limits": {"memory": "100Mi"}}]
+    assert not_acted_on(parse((HEAD + "memoryManagerPolicy: Static\n" + reserved).encode())) == []
+    assert not_acted_on(parse((HEAD + reserved).encode())) == ["reservedMemory"]
+    for text, words in (
+        ("memoryManagerPolicy: BestEffort", 'unknown policy: "BestEffort"'),
+        ("reservedMemory: [{limits: {cpu: 1}}]", 'the limit type "cpu" for NUMA node 0 is not supported'),
+    ):
+        with pytest.raises(BadKubeletConfig, match=words):
+            applied(text)
 
 
 def test_options_of_the_static_policy_are_taken_shown_and_refused() -> None:

@@ -22,14 +22,11 @@ from sampan.node.cpumanager.options import check, read
 from sampan.node.cpumanager.policy import Misaligned, StaticPolicy, reserve
 from sampan.node.host import Host
 from sampan.node.processors import Cpus, Topology, parse, show
+from sampan.node.statefiles import StateMisfit
 from sampan.node.topology.aligning import GivesNothing, Provider, Refused
 from sampan.node.topology.hints import Hints, Mask
 
 log = logging.getLogger(__name__)
-
-
-class StateMisfit(ValueError):
-    """What an agent before has left does not fit this machine and these settings; the text says what to do."""
 
 
 def static_policy(config: NodeConfig, topology: Topology) -> StaticPolicy:
@@ -106,9 +103,7 @@ class StaticCpuManager:
         if known is None and data:
             log.warning("cpu manager: %s cannot be read: processors are given anew", self._file)
         if known is not None and (why := checkpoint.misfit(known, policy)):
-            raise StateMisfit(
-                f"the CPU manager's state does not fit: {why}; drain this node, remove {self._file} and start it again"
-            )
+            raise StateMisfit("CPU manager", why, self._file)
         policy.assigned = {uid: dict(each) for uid, each in (known.assigned if known else {}).items()}
 
     # As a provider of the topology manager.

@@ -81,6 +81,7 @@ def resources(value: runtime.Resources) -> Any:
         hugepage_limits=[pb.HugepageLimit(page_size=k, limit=v) for k, v in value.hugepage_limits.items()],
         unified=dict(value.unified),
         cpuset_cpus=value.cpuset_cpus,
+        cpuset_mems=value.cpuset_mems,
     )
 
 

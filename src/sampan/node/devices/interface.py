@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
+from sampan.node.memorymanager.policy import Block
 from sampan.node.topology.aligning import GivesNothing, HintProvider, Step
 from sampan.records import dataclass
 
@@ -46,11 +47,14 @@ class Claimed:
 @dataclass(frozen=True, slots=True)
 class Sharing:
     """Who has a part of the node. ``exclusive``: processors of a container alone, by its pod's uid and its name;
-    ``assignable``: those that may become somebody's alone."""
+    ``assignable``: those that may become somebody's alone; ``memory``: what a container has of which NUMA nodes,
+    likewise; ``allocatable_memory``: what pods may have of each."""
 
     pods: Callable[[], Sequence[Obj]]
     exclusive: Callable[[str, str], Collection[int]] = lambda uid, name: ()
     assignable: Callable[[], Collection[int]] = lambda: ()
+    memory: Callable[[str, str], Sequence[Block]] = lambda uid, name: ()
+    allocatable_memory: Callable[[], Sequence[Block]] = lambda: ()
 
 
 class ClaimsUnready(runtime.RuntimeCallError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from sampan.api.reading import parts, text
 from sampan.api.types import Obj
 from sampan.node.devices.interface import Claimed, Sharing
 from sampan.node.devices.pb import podresources_pb2 as pb
+from sampan.node.memorymanager.policy import Block
+from sampan.node.topology.hints import nodes_of
 from sampan.records import dataclass
 
 DIRECTORY, SOCKET = "pod-resources", "kubelet.sock"
@@ -58,6 +60,7 @@ def pod_resources(pod: Obj, known: Known) -> pb.PodResources:
                 name=text(container, "name"),
                 devices=_devices(known.lent(uid, text(container, "name")), nodes),
                 cpu_ids=sorted(known.sharing.exclusive(uid, text(container, "name"))),
+                memory=_memory(known.sharing.memory(uid, text(container, "name"))),
                 dynamic_resources=[_dynamic(each) for each in known.claimed(pod, container)],
             )
             for container in running
@@ -68,8 +71,17 @@ def pod_resources(pod: Obj, known: Known) -> pb.PodResources:
 def allocatable(known: Known) -> pb.AllocatableResourcesResponse:
     stock = {name: tuple(sorted(devices)) for name, devices in known.stock().items() if devices}
     return pb.AllocatableResourcesResponse(
-        devices=_devices(stock, known.nodes()), cpu_ids=sorted(known.sharing.assignable())
+        devices=_devices(stock, known.nodes()),
+        cpu_ids=sorted(known.sharing.assignable()),
+        memory=_memory(known.sharing.allocatable_memory()),
     )
+
+
+def _memory(blocks: Iterable[Block]) -> list[pb.ContainerMemory]:
+    return [
+        pb.ContainerMemory(memory_type=block.resource, size=block.size, topology=_topology(nodes_of(block.nodes)))
+        for block in blocks
+    ]
 
 
 def _devices(

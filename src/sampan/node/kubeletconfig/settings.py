@@ -18,6 +18,7 @@ from sampan.node.cpumanager import options as cpu_options
 from sampan.node.durations import show_duration
 from sampan.node.images.verification import Verification
 from sampan.node.kubeletconfig.reading import API_VERSION, KIND, BadKubeletConfig, duration
+from sampan.node.memorymanager import reserved as reserved_memory
 from sampan.node.pods.swap import BEHAVIOURS
 from sampan.node.processors import parse as parse_cpus
 from sampan.node.sysctls import verify_sysctl_patterns
@@ -63,14 +64,14 @@ _READ = (
     "clusterDNS", "resolvConf", "crashLoopBackOff", "registerWithTaints", "shutdownGracePeriodByPodPriority",
     "cpuManagerPolicy", "cpuManagerPolicyOptions", "reservedSystemCPUs", "memorySwap", "staticPodPath",
     "preloadedImagesVerificationAllowlist", "topologyManagerPolicy", "topologyManagerScope",
-    "topologyManagerPolicyOptions",
+    "topologyManagerPolicyOptions", "memoryManagerPolicy",
 )  # fmt: skip
 #: gates that something here asks for
 _GATES = (cpu_options.ALPHA_GATE,)
 #: what is so here anyhow: asking for it asks for nothing
 _HOLDS: Mapping[str, Any] = {
     "enableServer": True, "readOnlyPort": 0, "cgroupsPerQOS": True, "cgroupDriver": "cgroupfs",
-    "memoryManagerPolicy": "None", "failSwapOn": False, "runOnce": False, "seccompDefault": False,
+    "failSwapOn": False, "runOnce": False, "seccompDefault": False,
     "protectKernelDefaults": False, "enableControllerAttachDetach": True, "cpuCFSQuota": True,
     "cpuCFSQuotaPeriod": 0.1, "kernelMemcgNotification": False, "failCgroupV1": False, "volumePluginDir": "",
     "enableDebuggingHandlers": True, "configMapAndSecretChangeDetectionStrategy": "Watch",
@@ -85,6 +86,7 @@ def not_acted_on(document: Obj) -> list[str]:
         for name, value in document.items()
         if name not in _PLAIN
         and name not in (*_READ, "featureGates")
+        and not (name == "reservedMemory" and document.get("memoryManagerPolicy") == "Static")
         and not (name in _HOLDS and _HOLDS[name] == value)
     ]
     return found + [f"featureGates.{name}" for name in document.get("featureGates") or {} if name not in _GATES]
@@ -110,6 +112,7 @@ def apply(config: NodeConfig, document: Obj) -> NodeConfig:
         _static_pods,
         _processors,
         _topology,
+        _memory,
         _swap,
         _images,
     ):
@@ -280,6 +283,17 @@ def _topology(config: NodeConfig, document: Obj) -> dict[str, Any]:
     return {"topology_policy": policy, "topology_scope": scope, "topology_options": options}
 
 
+def _memory(config: NodeConfig, document: Obj) -> dict[str, Any]:
+    policy, reserved = document.get("memoryManagerPolicy") or "None", tuple(document.get("reservedMemory") or ())
+    if policy not in ("None", "Static"):
+        raise _invalid(f'unknown policy: "{policy}"')
+    try:
+        reserved_memory.read(reserved)
+    except ValueError as error:
+        raise _invalid(str(error)) from error
+    return {"memory_manager_policy": policy, "reserved_memory": reserved}
+
+
 def _swap(config: NodeConfig, document: Obj) -> dict[str, Any]:
     given = document.get("memorySwap") or {}
     _known(given, ("swapBehavior",), "memorySwap")
@@ -402,6 +416,8 @@ def render(config: NodeConfig) -> Obj:
         "cpuManagerPolicy": config.cpu_manager_policy,
         **({"cpuManagerPolicyOptions": dict(config.cpu_manager_options)} if config.cpu_manager_options else {}),
         "reservedSystemCPUs": config.reserved_cpus,
+        "memoryManagerPolicy": config.memory_manager_policy,
+        **({"reservedMemory": [dict(each) for each in config.reserved_memory]} if config.reserved_memory else {}),
         "topologyManagerPolicy": config.topology_policy,
         "topologyManagerScope": config.topology_scope,
         **({"topologyManagerPolicyOptions": dict(config.topology_options)} if config.topology_options else {}),

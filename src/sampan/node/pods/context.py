@@ -79,6 +79,8 @@ class NodeContext:
     swap: Swap | None = None
     #: The processors of a container that begins, by its pod's uid and its name; "": those of its pod.
     cpus: Callable[[str, str], str] = field(default=lambda uid, name: "")
+    #: The NUMA nodes that its memory comes from, likewise.
+    memory_nodes: Callable[[str, str], str] = field(default=lambda uid, name: "")
     #: What the runtime can do, as it said last.
     features: Callable[[], Features] = field(default=Features)
     #: Asks the node to promise a pod the resources that it wants now; why not.

@@ -149,6 +149,7 @@ class ContainerInputs:
     unified_cgroups: bool = False
     #: The processors that it may use; "": those of its pod.
     cpus: str = ""
+    memory_nodes: str = ""
     #: How the machine swaps; None: its kernel bounds no container's swap.
     swap: Swap | None = None
 
@@ -191,6 +192,7 @@ def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runti
             inputs.memory_capacity_bytes,
             unified=inputs.unified_cgroups,
             cpus=inputs.cpus,
+            memory_nodes=inputs.memory_nodes,
             swap=inputs.swap,
         ),
         stop_signal=security.stop_signal(container),

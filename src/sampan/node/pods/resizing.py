@@ -41,16 +41,26 @@ class Verdict(NamedTuple):
 
 
 def infeasible(
-    pod: Obj, promised: Obj, allocatable: Amounts, *, static_cpus: bool = False, swap: Swap | None = None
+    pod: Obj,
+    promised: Obj,
+    allocatable: Amounts,
+    *,
+    static_cpus: bool = False,
+    static_memory: bool = False,
+    swap: Swap | None = None,
 ) -> Verdict | None:
     """Why this node will never do it, whatever becomes of other pods. ``static_cpus``: the CPU manager hands out whole
-    processors. ``swap``: how the machine swaps."""
+    processors, ``static_memory``: the memory manager memory of NUMA nodes. ``swap``: how the machine swaps."""
     if origin.is_static(pod):
         return Verdict("Infeasible", "In-place resize of static-pods is not supported")
     if resize_meets_swap(swap, pod, promised):
         return Verdict("Infeasible", "In-place resize of containers with swap is not supported.")
     if static_cpus and compute_qos_class(pod) == "Guaranteed" and _requests(pod, "cpu") != _requests(promised, "cpu"):
         text = 'Resize is infeasible for Guaranteed Pods alongside CPU Manager policy "static"'
+        return Verdict("Infeasible", text)
+    resized = _requests(pod, "memory") != _requests(promised, "memory")
+    if static_memory and resized and compute_qos_class(pod) == "Guaranteed":
+        text = 'Resize is infeasible for Guaranteed Pods alongside Memory Manager policy "Static"'
         return Verdict("Infeasible", text)
     wanted = pod_requests(pod, use_status=False)
     for name in reversed(_RESOURCES):

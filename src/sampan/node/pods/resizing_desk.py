@@ -44,11 +44,12 @@ class ResizeDesk:
         wake: Callable[[str], None],
         *,
         static_cpus: bool = False,
+        static_memory: bool = False,
         swap: Swap | None = None,
     ) -> None:
         """``wake``: the pod of that uid may go on."""
         self._claims, self._allocatable, self._clock, self._wake = claims, allocatable, clock, wake
-        self._static_cpus, self._swap = static_cpus, swap
+        self._static_cpus, self._static_memory, self._swap = static_cpus, static_memory, swap
         self._promised: dict[str, Allocation] = {}
         #: What ``promised`` said last, and of what: the agent asks for all pods at each one that it takes.
         self._views: dict[str, tuple[Obj, Allocation, Obj]] = {}
@@ -104,7 +105,12 @@ class ResizeDesk:
             pod, had = claims[uid].pod, pod_requests(before[uid], use_status=False)
             others = {name: amount - had.get(name, 0) for name, amount in used.items()}
             verdict = resizing.infeasible(
-                pod, before[uid], self._allocatable, static_cpus=self._static_cpus, swap=self._swap
+                pod,
+                before[uid],
+                self._allocatable,
+                static_cpus=self._static_cpus,
+                static_memory=self._static_memory,
+                swap=self._swap,
             )
             verdict = verdict or resizing.deferred(pod, others, self._allocatable)
             if verdict is not None:

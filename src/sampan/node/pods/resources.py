@@ -42,10 +42,12 @@ def container_resources(
     *,
     unified: bool = False,
     cpus: str = "",
+    memory_nodes: str = "",
     swap: Swap | None = None,
 ) -> runtime.Resources:
     """``unified``: the machine has cgroup v2, where a container that runs out of memory ends as a whole. ``cpus``: the
-    processors that it may use, where the CPU manager says. ``swap``: None where the kernel does not bound it."""
+    processors that it may use, where the CPU manager says; ``memory_nodes``: the NUMA nodes, where the memory manager
+    does. ``swap``: None where the kernel does not bound it."""
     requests, limits = container_requests(container), {**_of_the_pod(pod, "limits"), **container_limits(container)}
     cpu_limit = limits.get("cpu", 0)
     return runtime.Resources(
@@ -56,6 +58,7 @@ def container_resources(
         oom_score_adj=oom_score_adj(pod, container, memory_capacity_bytes),
         unified=_unified(pod, container, swap) if unified else {},
         cpuset_cpus=cpus,
+        cpuset_mems=memory_nodes,
     )
 
 
