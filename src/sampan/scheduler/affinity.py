@@ -68,9 +68,9 @@ NONE = Terms()
 
 def terms_of(pod: PodInfo) -> Terms:
     """Parsed once a pod."""
-    found: Terms | None = pod.__dict__.get("terms")
+    found: Terms | None = getattr(pod, "terms", None)
     if found is None:
-        found = pod.__dict__["terms"] = _shared(pod) if pod.affinity else NONE
+        found = pod.terms = _shared(pod) if pod.affinity else NONE
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -34,6 +35,45 @@ class Shape:
 class PodInfo:
     """Two infos are the same pod when their ``uid`` is the same; ``signature`` is equal for pods that every plugin
     with per-node verdicts treats alike: the pods of one template."""
+
+    __slots__ = (
+        "_shape_key",
+        "affinity",
+        "claims",
+        "company",
+        "disks",
+        "key",
+        "labels",
+        "name",
+        "namespace",
+        "obj",
+        "priority",
+        "resource_claims",
+        "shape",
+        "signature",
+        "spec",
+        "terminating",
+        "terms",
+        "uid",
+        "whole_signature",
+    )
+    # Found when first asked for (``_LAZY``).
+    #: shared by pods of one template, unless a resize in place gives the pod amounts of its own
+    shape: Shape
+    _shape_key: bytes
+    #: its volumes that stand for claims
+    claims: tuple[PodClaim, ...]
+    #: its claims for devices
+    resource_claims: tuple[PodResourceClaim, ...]
+    affinity: Obj
+    #: equal for pods that want the same of, and mean the same to, other pods
+    company: bytes
+    signature: bytes
+    #: equal for pods that differ in their names alone
+    whole_signature: bytes
+    #: what ``affinity.terms_of`` and ``plugins/volumerestrictions`` found
+    terms: Any
+    disks: tuple[Obj, ...]
 
     def __init__(self, pod: Obj) -> None:
         meta, self.spec = pod["metadata"], part(pod, "spec")
@@ -76,67 +116,15 @@ class PodInfo:
     def images(self) -> tuple[str, ...]:
         return self.shape.images
 
-    @cached_property
-    def shape(self) -> Shape:
-        """Shared by pods of one template, unless a resize in place gives the pod amounts of its own."""
-        if part(self.obj, "status").get("containerStatuses"):
-            return _shape(self.obj)
-        key = self._shape_key
-        found = _shapes.get(key)
-        if found is None:
-            found = _shape(self.obj)
-            if len(key) <= _KEY_BYTES:
-                if len(_shapes) >= _SHAPES:
-                    _shapes.clear()
-                _shapes[key] = found
-        return found
+    if not TYPE_CHECKING:
 
-    @cached_property
-    def _shape_key(self) -> bytes:
-        spec = self.spec
-        containers = [
-            [[c.get("resources"), c.get("ports"), c.get("image"), c.get("restartPolicy")] for c in parts(spec, kind)]
-            for kind in ("containers", "initContainers")
-        ]
-        return orjson.dumps([containers, spec.get("overhead"), spec.get("resources")])
-
-    @cached_property
-    def claims(self) -> tuple[PodClaim, ...]:
-        """Its volumes that stand for claims."""
-        return tuple(claims_of_pod(self.obj)) if self.spec.get("volumes") else ()
-
-    @cached_property
-    def resource_claims(self) -> tuple[PodResourceClaim, ...]:
-        """Its claims for devices."""
-        return tuple(claims_for_devices(self.obj)) if self.spec.get("resourceClaims") else ()
-
-    @cached_property
-    def affinity(self) -> Obj:
-        return part(self.spec, "affinity")
-
-    @cached_property
-    def company(self) -> bytes:
-        """Equal for pods that want the same of, and mean the same to, other pods."""
-        wishes = [
-            self.namespace,
-            sorted(self.labels.items()),
-            self.affinity.get("podAffinity"),
-            self.affinity.get("podAntiAffinity"),
-            self.spec.get("topologySpreadConstraints"),
-        ]
-        return orjson.dumps(wishes)
-
-    @cached_property
-    def signature(self) -> bytes:
-        spec = self.spec
-        wishes = [
-            self.scheduler_name,
-            spec.get("nodeSelector"),
-            self.affinity.get("nodeAffinity"),
-            spec.get("tolerations"),
-            spec.get("nodeName"),
-        ]
-        return self._shape_key + orjson.dumps(wishes)
+        def __getattr__(self, name: str) -> Any:
+            make = _LAZY.get(name)
+            if make is None:
+                raise AttributeError(f"a pod has no {name!r}", name=name, obj=self)
+            value = make(self)
+            setattr(self, name, value)
+            return value
 
     def weighs_as(self, other: PodInfo) -> bool:
         """Whether it means the same to the node that it is on and to other pods."""
@@ -149,15 +137,6 @@ class PodInfo:
             and self.shape == other.shape
         )
 
-    @cached_property
-    def whole_signature(self) -> bytes:
-        """Equal for pods that differ in their names alone."""
-        meta = self.obj["metadata"]
-        return orjson.dumps(
-            [self.namespace, meta.get("labels"), meta.get("annotations"), meta.get("ownerReferences"), self.spec],
-            option=orjson.OPT_SORT_KEYS,
-        )
-
 
 #: of a spec, what is counted besides its shape
 _WEIGHED = ("affinity", "volumes", "resourceClaims")
@@ -167,6 +146,20 @@ _WEIGHED = ("affinity", "volumes", "resourceClaims")
 _shapes: dict[bytes, Shape] = {}
 _SHAPES = 4096
 _KEY_BYTES = 4096
+#: Keys that pods of a template have in common: one object for all of them. Bounded as shapes are.
+_keys: dict[bytes, bytes] = {}
+
+
+def _key_of(value: Any, option: int = 0) -> bytes:
+    written = orjson.dumps(value, option=option)
+    found = _keys.get(written)
+    if found is None:
+        found = bytes(memoryview(written))  # a copy: orjson's own bytes keep a buffer of some KiB
+        if len(found) <= _KEY_BYTES:
+            if len(_keys) >= _SHAPES:
+                _keys.clear()
+            _keys[found] = found
+    return found
 
 
 def _shape(pod: Obj) -> Shape:
@@ -181,3 +174,73 @@ def _shape(pod: Obj) -> Shape:
         tuple(host_ports(pod)),
         tuple(with_tag(text(container, "image")) for container in containers),
     )
+
+
+def _shape_of(pod: PodInfo) -> Shape:
+    if part(pod.obj, "status").get("containerStatuses"):
+        return _shape(pod.obj)
+    key = pod._shape_key
+    found = _shapes.get(key)
+    if found is None:
+        found = _shape(pod.obj)
+        if len(key) <= _KEY_BYTES:
+            if len(_shapes) >= _SHAPES:
+                _shapes.clear()
+            _shapes[key] = found
+    return found
+
+
+def _shape_key(pod: PodInfo) -> bytes:
+    spec = pod.spec
+    containers = [
+        [[c.get("resources"), c.get("ports"), c.get("image"), c.get("restartPolicy")] for c in parts(spec, kind)]
+        for kind in ("containers", "initContainers")
+    ]
+    return _key_of([containers, spec.get("overhead"), spec.get("resources")])
+
+
+def _company(pod: PodInfo) -> bytes:
+    affinity = pod.affinity
+    return _key_of(
+        [
+            pod.namespace,
+            sorted(pod.labels.items()),
+            affinity.get("podAffinity"),
+            affinity.get("podAntiAffinity"),
+            pod.spec.get("topologySpreadConstraints"),
+        ]
+    )
+
+
+def _signature(pod: PodInfo) -> bytes:
+    spec = pod.spec
+    return _key_of(
+        [
+            pod._shape_key.decode(),
+            pod.scheduler_name,
+            spec.get("nodeSelector"),
+            pod.affinity.get("nodeAffinity"),
+            spec.get("tolerations"),
+            spec.get("nodeName"),
+        ]
+    )
+
+
+def _whole_signature(pod: PodInfo) -> bytes:
+    meta = pod.obj["metadata"]
+    return _key_of(
+        [pod.namespace, meta.get("labels"), meta.get("annotations"), meta.get("ownerReferences"), pod.spec],
+        orjson.OPT_SORT_KEYS,
+    )
+
+
+_LAZY: Mapping[str, Callable[[PodInfo], Any]] = {
+    "shape": _shape_of,
+    "_shape_key": _shape_key,
+    "claims": lambda pod: tuple(claims_of_pod(pod.obj)) if pod.spec.get("volumes") else (),
+    "resource_claims": lambda pod: tuple(claims_for_devices(pod.obj)) if pod.spec.get("resourceClaims") else (),
+    "affinity": lambda pod: part(pod.spec, "affinity"),
+    "company": _company,
+    "signature": _signature,
+    "whole_signature": _whole_signature,
+}

@@ -27,7 +27,7 @@ Imports nothing heavy: a command reads this too. One event loop; no I/O.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from datetime import datetime, timedelta
@@ -46,8 +46,8 @@ KEPT_FOR: Final = timedelta(days=1)
 KEPT_BYTES: Final = 8 * 1024 * 1024
 #: of one pod: the newest, for a pod that nothing helps is tried every few minutes
 KEPT_OF_A_POD: Final = 16
-#: what Python needs for an entry besides its bytes
-_ENTRY_BYTES: Final = 200
+#: what Python needs for a pod's first entry besides its bytes
+_ENTRY_BYTES: Final = 450
 _MOST: Final = 500
 
 Result: TypeAlias = Literal["scheduled", "unschedulable", "error"]
@@ -190,16 +190,16 @@ class Attempts:
         self, *, kept_bytes: int = KEPT_BYTES, kept_for: timedelta = KEPT_FOR, of_a_pod: int = KEPT_OF_A_POD
     ) -> None:
         self._kept_bytes, self._kept_for, self._of_a_pod = kept_bytes, kept_for, of_a_pod
-        self._pods: OrderedDict[_Key, deque[tuple[datetime, bytes]]] = OrderedDict()
+        self._pods: OrderedDict[_Key, list[tuple[datetime, bytes]]] = OrderedDict()
         self._bytes = 0
 
     def put(self, record: AttemptRecord) -> None:
         self._forget_older(record.at - self._kept_for)
         key = record.pod.namespace, record.pod.name
-        value = orjson.dumps(record.to_json())
+        value = bytes(memoryview(orjson.dumps(record.to_json())))  # a copy: orjson's own keep a buffer of 4 KiB
         kept = self._pods.get(key)
         if kept is None:
-            kept = self._pods[key] = deque()
+            kept = self._pods[key] = []
         while kept and kept[0][0] < record.at - self._kept_for:
             self._drop_first(kept)
         kept.append((record.at, value))
@@ -261,6 +261,6 @@ class Attempts:
         if not kept:
             del self._pods[key]
 
-    def _drop_first(self, kept: deque[tuple[datetime, bytes]]) -> None:
-        _, value = kept.popleft()
+    def _drop_first(self, kept: list[tuple[datetime, bytes]]) -> None:
+        _, value = kept.pop(0)
         self._bytes -= len(value) + _ENTRY_BYTES

@@ -39,7 +39,7 @@ class Interned:
         self._bytes += len(text)
         if self._bytes > _MOST_BYTES:
             self._kept, self._bytes = {}, len(text)
-        self._kept[text] = fields
+        self._kept[_copied(text)] = fields
         return fields
 
     def ordered(self, fields: Fields) -> Fields:
@@ -66,7 +66,7 @@ class Interned:
         if len(text) <= _LONGEST_ORDERED:
             if len(self._ordered) >= _MOST_ORDERED:
                 self._ordered = {}
-            self._ordered[text] = found
+            self._ordered[_copied(text)] = found
 
     def share(self, metadata: dict[str, Any]) -> None:
         """Puts the shared sets into the managed fields of freshly decoded metadata."""
@@ -74,6 +74,11 @@ class Interned:
             fields = entry.get("fieldsV1")
             if fields:
                 entry["fieldsV1"] = self.one(fields)
+
+
+def _copied(text: bytes) -> bytes:
+    """What is kept: orjson's own bytes hold on to the buffer of some KiB that they were written to."""
+    return bytes(memoryview(text))
 
 
 #: of this process

@@ -64,9 +64,9 @@ class VolumeRestrictions:
 
 def _disks(pod: PodInfo) -> tuple[Obj, ...]:
     """Remembered with the pod."""
-    found: tuple[Obj, ...] | None = pod.__dict__.get("disks")
+    found: tuple[Obj, ...] | None = getattr(pod, "disks", None)
     if found is None:
-        found = pod.__dict__["disks"] = tuple(v for v in parts(pod.spec, "volumes") if not _DISKS.isdisjoint(v))
+        found = pod.disks = tuple(v for v in parts(pod.spec, "volumes") if not _DISKS.isdisjoint(v))
     return found
 
 

@@ -14,8 +14,10 @@ from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
 _OBJECT_FIELDS = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+#: as names of selectors: one text for all Events
+_INVOLVED = tuple((f"involvedObject.{key}", key) for key in _OBJECT_FIELDS)
 _SELECTABLE = (
-    *(f"involvedObject.{key}" for key in _OBJECT_FIELDS),
+    *(field for field, _ in _INVOLVED),
     "reason",
     "reportingComponent",
     "source",
@@ -84,7 +86,7 @@ def selectable(event: Obj) -> Mapping[str, str]:
     involved = event.get("involvedObject") or {}
     source = (event.get("source") or {}).get("component") or event.get("reportingComponent", "")
     return {
-        **{f"involvedObject.{key}": involved.get(key, "") for key in _OBJECT_FIELDS},
+        **{field: involved.get(key, "") for field, key in _INVOLVED},
         "reason": event.get("reason", ""),
         "reportingComponent": event.get("reportingComponent", ""),
         "source": source,
