@@ -21,6 +21,7 @@ from sampan.scheduler.plugins.defaultpreemption import (
     Candidate,
     DefaultPreemption,
     Preemption,
+    Surroundings,
     choose,
     look_at,
 )
@@ -105,8 +106,9 @@ def _confirmed(
     candidates: list[Candidate], pod: PodInfo, profile: Profile, cluster: Cluster, budgets: Budgets
 ) -> Preemption:
     """The best candidate that is one still, with today's victims. Few are looked at: most stay what they were."""
+    around = Surroundings.of(pod, profile, cluster)
     for best in sorted(candidates, key=Candidate.cost)[:_LOOKED_AT]:
-        now = look_at(pod, profile, cluster, best.node, budgets)
+        now = look_at(pod, profile, cluster, best.node, budgets, around)
         if isinstance(now, Candidate):
             return choose([now])
     return Preemption(message=_GONE)

@@ -90,7 +90,12 @@ class Profile:
         others, rejected = self._cross_node(state, pod, cluster)
         if rejected is not None:
             return self._rejected(decision, rejected)
-        nominated = self.nominated(pod, cluster)
+        slot_of = cluster.nodes.slot_of
+        nominated = {  # a node that is too full as it is has nothing to be overtaken in
+            node: promised
+            for node, promised in self.nominated(pod, cluster).items()
+            if found.verdicts.item(slot_of[node]) == Verdicts.PASS
+        }
         scorers = [s for s in self.scorers if not s[0].local and s[0].pre_score(state, pod, cluster)]
         if not nominated:
             groups = self._groups_of(state, pod, cluster, found, others, scorers)

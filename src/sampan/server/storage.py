@@ -15,6 +15,7 @@ import orjson
 from sampan.api import errors, fields, objects, schema
 from sampan.api.apply.interned import SETS
 from sampan.api.kind import Kind
+from sampan.api.pods.sharing import PARTS
 from sampan.api.schema import Node
 from sampan.api.types import Obj
 from sampan.server import fencing
@@ -76,6 +77,8 @@ class ResourceStorage:
         self._versioned_head = self.head + b'"resourceVersion":"'
         self._upgrade = upgrade
         self.keeps_versions = keeps_versions
+        #: decoded objects have their parts in common
+        self._shares = (kind.group, kind.plural) == ("", "pods")
         self.cache = WatchCache(
             store,
             self.prefix,
@@ -159,7 +162,7 @@ class ResourceStorage:
         decoded: Obj = orjson.loads(b'%s%d",%s' % (self._versioned_head, revision, value[self.head_length :]))
         if "managedFields" in decoded["metadata"]:
             SETS.share(decoded["metadata"])
-        return decoded
+        return PARTS.pod(decoded) if self._shares else decoded
 
     def describe(self, obj: Obj) -> tuple[dict[str, str], dict[str, str]]:
         """Labels and selectable fields: what selectors see of an object."""
@@ -169,7 +172,8 @@ class ResourceStorage:
         """The decoded form of what a commit carried along."""
         if not isinstance(note, dict):
             raise TypeError("a commit of an object carries the object")
-        return self.with_revision(note, revision)
+        adopted = self.with_revision(note, revision)
+        return PARTS.pod(adopted) if self._shares else adopted
 
     def with_revision(self, obj: Obj, revision: int) -> Obj:
         """The decoded form, in the order of the served one. Shares what is below metadata."""

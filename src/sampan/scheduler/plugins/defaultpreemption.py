@@ -42,6 +42,19 @@ Room: TypeAlias = "tuple[Any, Ids] | None"
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What holds for all candidates of a pod as long as nothing else runs: pods that were promised room, by node, and
+    whether only room matters."""
+
+    promised: Mapping[str, Sequence[PodInfo]]
+    room: Room
+
+    @classmethod
+    def of(cls, pod: PodInfo, profile: Profile, cluster: Cluster) -> Surroundings:
+        return cls(profile.nominated(pod, cluster), profile.only_room(pod, cluster))
+
+
+@dataclass(frozen=True, slots=True)
 class Preemption:
     """``node`` "" : nothing to gain, and ``message`` says why. ``keep``: an earlier nomination still stands."""
 
@@ -112,20 +125,20 @@ class DefaultPreemption:
         candidates: list[Candidate] = []
         offset = random.randrange(len(resolvable)) if len(resolvable) else 0
         names = [cluster.nodes.names[slot] for slot in np.roll(resolvable, -offset).tolist()]
-        asked, room = 0, profile.only_room(pod, cluster)
+        asked, around = 0, Surroundings.of(pod, profile, cluster)
         for name in names:
-            outcome = look_at(pod, profile, cluster, name, budgets, room)
+            outcome = look_at(pod, profile, cluster, name, budgets, around)
             if isinstance(outcome, Candidate):
                 candidates.append(outcome)
                 if len(candidates) >= wanted:
                     break
             else:
                 reasons.update(outcome)
-            asked += 1 + len(cluster.pods_on.get(name, ())) // (1 if room is None else _QUICKER)
+            asked += 1 + len(cluster.pods_on.get(name, ())) // (1 if around.room is None else _QUICKER)
             if asked >= _PORTION:
                 asked = 0
                 yield
-                room = profile.only_room(pod, cluster)
+                around = Surroundings.of(pod, profile, cluster)
         if not candidates:
             return Preemption(message=f"preemption: {fit_error(cluster.nodes.count, reasons)}")
         return candidates
@@ -162,18 +175,17 @@ def _started(pod: PodInfo) -> str:
 
 
 def look_at(
-    pod: PodInfo, profile: Profile, cluster: Cluster, node: str, budgets: Budgets, room: Room = None
+    pod: PodInfo, profile: Profile, cluster: Cluster, node: str, budgets: Budgets, around: Surroundings
 ) -> Candidate | tuple[str, ...]:
-    """The cheapest set of victims on this node, or the reasons why none will do; () where it is gone. ``room``: where
-    nothing but that matters to the pod."""
+    """The cheapest set of victims on this node, or the reasons why none will do; () where it is gone."""
     if node not in cluster.nodes.slot_of:
         return ()
     lower = [other for other in cluster.pods_on.get(node, {}).values() if other.priority < pod.priority]
     if not lower:
         return (NO_VICTIMS,)
-    promised = profile.nominated(pod, cluster).get(node, [])
-    if room is not None and not promised:
-        found = _look_at_room(pod, cluster, node, lower, budgets, *room)
+    promised = around.promised.get(node, ())
+    if around.room is not None and not promised:
+        found = _look_at_room(pod, cluster, node, lower, budgets, *around.room)
         if found is not None:
             return found
     gone = dict.fromkeys(lower)
