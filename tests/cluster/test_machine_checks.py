@@ -51,17 +51,30 @@ def test_a_taken_port_is_named_with_its_option(tmp_path: Path) -> None:
         assert not any("taken" in what for what in running)
 
 
-def test_reservations_that_leave_nothing_for_pods_are_told(tmp_path: Path) -> None:
+def test_settings_that_no_agent_begins_with_on_this_machine_are_told(tmp_path: Path) -> None:
     file = tmp_path / "k.yaml"
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     node = NodeSettings("n", address="192.0.2.1", kubelet_config=str(file))
     instance = Instance(ClusterSettings("one"), tmp_path, tmp_path, node=node)
     file.write_text(head + "systemReserved: {memory: 1Ki, cpu: 1m}\n")
-    assert list(preflight._reserved(instance)) == []
+    assert list(preflight._settings(instance)) == []
     file.write_text(head + "systemReserved: {memory: 512Pi}\nkubeReserved: {memory: 512Pi}\n")
-    [problem] = preflight._reserved(instance)
-    assert problem.what.startswith('Resource "memory" has a reservation of 1Ei but capacity of ')
-    assert not problem.fatal
+    [problem] = preflight._settings(instance)
+    told = 'invalid Node Allocatable configuration. Resource "memory" has a reservation of '
+    assert problem.what.startswith(told) and problem.fatal
+    file.write_text(head + "cpuManagerPolicy: static\nreservedSystemCPUs: '9999'\n")
+    assert [each.what for each in preflight._settings(instance)] == [
+        "reservedSystemCPUs names processors that this machine does not have: 9999"
+    ]
+    file.write_text(head + "memoryManagerPolicy: Static\n")
+    [problem] = preflight._settings(instance)
+    assert "determined by Node Allocatable feature" in problem.what
+    file.write_text(head + "cpuManagerPolicy: static\nsystemReserved: {cpu: '1'}\n")
+    state = instance.kubelet_root / "cpu_manager_state"
+    state.parent.mkdir(parents=True)
+    state.write_text('{"policyName":"static","defaultCpuSet":"0-9999","entries":{}}')
+    [problem] = preflight._settings(instance)
+    assert problem.what.endswith(f"drain this node, remove {state} and start it again")
 
 
 def test_a_disk_too_full_for_pods_is_told_before_the_node_has_disk_pressure(

@@ -50,7 +50,7 @@ def check(instance: Instance, *, running: bool = False) -> list[Problem]:
             *_kernel(),
             *_switches(),
             *_disk(instance),
-            *_reserved(instance),
+            *_settings(instance),
         ]
     if instance.node.runs_etcd:
         problems.extend(_etcd(instance))
@@ -63,7 +63,7 @@ def _disk(instance: Instance) -> Iterable[Problem]:
     """The node would say DiskPressure at once, and take no pods."""
     if instance.node.kubelet_config:
         return  # which says itself when the disk is too full
-    place = next(path for path in (instance.state, *instance.state.parents) if path.exists())
+    place = _existing(instance.state)
     usage = shutil.disk_usage(place)
     if usage.free < usage.total * _FREE_DISK_PERCENT / 100:
         yield Problem(
@@ -75,26 +75,43 @@ def _disk(instance: Instance) -> Iterable[Problem]:
         )
 
 
-def _reserved(instance: Instance) -> Iterable[Problem]:
-    """More is kept for others than the machine has: no pod that asks for anything would ever begin."""
+def _settings(instance: Instance) -> Iterable[Problem]:
+    """What the node's agent would not begin with: more kept for others than there is, what this machine has not, or
+    what an agent before has left of another machine."""
     if not instance.node.kubelet_config:
         return
-    from sampan.api import quantity
+    from sampan.node import fitness
+    from sampan.node.config import NodeConfig
     from sampan.node.kubeletconfig import reading
+    from sampan.node.kubeletconfig.settings import apply
+    from sampan.node.numa import read_cells
+    from sampan.node.processors import read_topology
 
-    document = reading.load(Path(instance.node.kubelet_config))
-    there = {"cpu": os.cpu_count() or 1, "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")}
-    for name, amount in there.items():
-        texts = [(document.get(field) or {}).get(name, "0") for field in ("kubeReserved", "systemReserved")]
-        kept = sum(map(quantity.parse, texts))
-        if kept > amount:
-            shown = quantity.format_quantity(amount, "BinarySI" if name == "memory" else "DecimalSI")
-            yield Problem(
-                f'Resource "{name}" has a reservation of {quantity.format_quantity(kept, "BinarySI")} but capacity of '
-                f"{shown}: nothing is left for pods",
-                "lower kubeReserved and systemReserved in the file of --kubelet-config",
-                fatal=False,
-            )
+    config = NodeConfig(node_name=instance.node.name, addresses=(), root_dir=instance.kubelet_root)
+    topology, memory_bytes = read_topology(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        fitness.check(
+            apply(config, reading.load(Path(instance.node.kubelet_config))),
+            topology,
+            read_cells(memory_bytes, topology.cpus),
+            cpus_there=os.cpu_count() or 1,
+            memory_bytes=memory_bytes,
+            disk_bytes=shutil.disk_usage(_existing(instance.state)).total,
+            read=_content,
+        )
+    except ValueError as error:
+        yield Problem(str(error), "change the file of --kubelet-config; docs/node.md says what fits")
+
+
+def _existing(directory: Path) -> Path:
+    return next(path for path in (directory, *directory.parents) if path.exists())
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""  # the agent says what is wrong with it
 
 
 def cni_directory() -> Path | None:

@@ -37,7 +37,7 @@ from sampan.node.host_linux import LinuxHost
 from sampan.node.images.making import image_manager
 from sampan.node.images.records import FileRecords, folder
 from sampan.node.memorymanager.manager import make_memory_manager
-from sampan.node.node_status import render_allocatable
+from sampan.node.node_status import check_reservations, render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.absorb import REJECTED
 from sampan.node.pods.context import NetworkReady, NodeContext, Volumes, open_network
@@ -122,6 +122,7 @@ class NodeAgent:
             )
         )
         machine = self.registration.machine
+        check_reservations(config, cpus=machine.cpus, memory_bytes=machine.memory_bytes, disk_bytes=machine.disk_bytes)
         allocatable = render_allocatable(machine, config)
         swap = swap_of(machine, config.swap_behaviour, self.registration.tell)
         self._desk = ResizeDesk(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from fractions import Fraction
 
 from sampan.api import quantity
 from sampan.api.clock import format_time
@@ -65,6 +66,27 @@ def reservations(config: NodeConfig) -> Amounts:
         for name, value in amounts(dict(listed)).items():
             total[name] = total.get(name, 0) + value
     return total
+
+
+def check_reservations(config: NodeConfig, *, cpus: int, memory_bytes: int, disk_bytes: int) -> None:
+    """Raises ValueError with the kubelet's words: more is no pod's than there is."""
+    kept, hard, wrong = reservations(config), config.eviction_thresholds, []
+    keeps: list[tuple[str, int, int, quantity.Format]] = [
+        ("cpu", 0, cpus * 1000, "DecimalSI"),
+        ("memory", hard_amount(hard, "memory.available", memory_bytes), memory_bytes, "BinarySI"),
+        ("ephemeral-storage", hard_amount(hard, "nodefs.available", disk_bytes), disk_bytes, "BinarySI"),
+    ]
+    for name, for_eviction, capacity, kind in keeps:
+        reserved = kept.get(name, 0) + for_eviction
+        if name in kept and reserved > capacity:
+            unit = 1000 if name == "cpu" else 1
+            shown, there = (quantity.format_quantity(Fraction(each, unit), kind) for each in (reserved, capacity))
+            wrong.append(
+                f'Resource "{name}" has a reservation of {shown} but capacity of {there}. '
+                "Expected capacity >= reservation."
+            )
+    if wrong:
+        raise ValueError(f"invalid Node Allocatable configuration. {' '.join(wrong)}")
 
 
 def pods_memory_bytes(machine: Machine, config: NodeConfig) -> int:

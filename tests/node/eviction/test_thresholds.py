@@ -7,7 +7,7 @@ import pytest
 from sampan.node.config import NodeConfig
 from sampan.node.durations import parse_duration
 from sampan.node.host_memory import hollow_machine
-from sampan.node.node_status import render_allocatable, render_capacity
+from sampan.node.node_status import check_reservations, render_allocatable, render_capacity
 from sampan.node.thresholds import DEFAULT_HARD, Amount, parse_thresholds, with_container_file_system
 
 
@@ -68,6 +68,30 @@ def test_durations_are_gos(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^time: "):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("kube", "system", "words"),
+    [
+        ({"cpu": "3"}, {"cpu": "1", "memory": "1Gi"}, ""),
+        ({"cpu": "3"}, {"cpu": "1500m"}, 'Resource "cpu" has a reservation of 4500m but capacity of 4.'),
+        # What eviction keeps free counts, too.
+        ({"memory": "2Gi"}, {}, 'Resource "memory" has a reservation of 2148Mi but capacity of 2Gi.'),
+        ({}, {"ephemeral-storage": "11Gi"}, 'Resource "ephemeral-storage" has a reservation of '),
+    ],
+    ids=["fits", "cpu", "memory", "disk"],
+)
+def test_more_that_is_reserved_than_there_is_is_told_in_the_kubelets_words(
+    kube: dict[str, str], system: dict[str, str], words: str
+) -> None:
+    config = NodeConfig(node_name="n", addresses=(), kube_reserved=kube, system_reserved=system)
+    if not words:
+        check_reservations(config, cpus=4, memory_bytes=2 << 30, disk_bytes=10 << 30)
+        return
+    with pytest.raises(ValueError) as refused:  # the words are the subject
+        check_reservations(config, cpus=4, memory_bytes=2 << 30, disk_bytes=10 << 30)
+    assert str(refused.value).startswith(f"invalid Node Allocatable configuration. {words}")
+    assert str(refused.value).endswith("Expected capacity >= reservation.")
 
 
 def test_what_is_reserved_and_kept_free_is_not_allocatable() -> None:

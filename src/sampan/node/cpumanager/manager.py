@@ -38,6 +38,18 @@ def static_policy(config: NodeConfig, topology: Topology) -> StaticPolicy:
     return StaticPolicy(topology, reserve(topology, millicores, parse(config.reserved_cpus)), options=options)
 
 
+def restore(policy: StaticPolicy, data: bytes, file: Path) -> None:
+    """What an agent before has given holds. ``data``: of ``file``, b"" when it is not there. Raises StateMisfit."""
+    known = checkpoint.decode(data)
+    if known is None:
+        if data:
+            log.warning("cpu manager: %s cannot be read: processors are given anew", file)
+        return
+    if why := checkpoint.misfit(known, policy):
+        raise StateMisfit("CPU manager", why, file)
+    policy.assigned = {uid: dict(each) for uid, each in known.assigned.items()}
+
+
 class CpuManager(Provider, Protocol):
     def cpus(self, uid: str, name: str) -> str:
         """Of a container that begins; "": whatever its pod may use."""
@@ -98,13 +110,7 @@ class StaticCpuManager:
         self._active, self._running, self._period_seconds = active, running, period_seconds
         self._applied: dict[str, str] = {}
         self._wake = asyncio.Event()
-        data = host.read(self._file, checkpoint.LIMIT_BYTES)
-        known = checkpoint.decode(data)
-        if known is None and data:
-            log.warning("cpu manager: %s cannot be read: processors are given anew", self._file)
-        if known is not None and (why := checkpoint.misfit(known, policy)):
-            raise StateMisfit("CPU manager", why, self._file)
-        policy.assigned = {uid: dict(each) for uid, each in (known.assigned if known else {}).items()}
+        restore(policy, host.read(self._file, checkpoint.LIMIT_BYTES), self._file)
 
     # As a provider of the topology manager.
 

@@ -19,6 +19,7 @@ from sampan.node.host import Host
 from sampan.node.memorymanager import checkpoint, reserved
 from sampan.node.memorymanager.policy import Block, NoRoom, StaticPolicy
 from sampan.node.node_status import reservations
+from sampan.node.numa import Cell
 from sampan.node.processors import show
 from sampan.node.statefiles import StateMisfit
 from sampan.node.thresholds import hard_amount
@@ -28,12 +29,26 @@ from sampan.node.topology.hints import Hints, Mask, mask_of
 log = logging.getLogger(__name__)
 
 
-def static_policy(config: NodeConfig, host: Host) -> StaticPolicy:
+def static_policy(config: NodeConfig, cells: Sequence[Cell], memory_bytes: int) -> StaticPolicy:
     """Raises ValueError: what is reserved by NUMA node is not what is reserved, or not there."""
-    cells, given = host.cells(), reserved.read(config.reserved_memory)
-    free = hard_amount(config.eviction_thresholds, "memory.available", host.machine().memory_bytes)
+    given = reserved.read(config.reserved_memory)
+    free = hard_amount(config.eviction_thresholds, "memory.available", memory_bytes)
     reserved.check(given, cells, reservations(config).get("memory", 0) + free)
     return StaticPolicy(cells, given)
+
+
+def restore(policy: StaticPolicy, data: bytes, file: Path) -> None:
+    """What an agent before has given holds. ``data``: of ``file``, b"" when it is not there. Raises StateMisfit."""
+    known = checkpoint.decode(data)
+    if known is None:
+        if data:
+            log.warning("memory manager: %s cannot be read: memory is given anew", file)
+        return
+    if why := checkpoint.misfit(known, policy):
+        raise StateMisfit("memory manager", why, file)
+    policy.assigned = {
+        uid: {name: list(blocks) for name, blocks in of_pod.items()} for uid, of_pod in known.assigned.items()
+    }
 
 
 class MemoryManager(Provider, Protocol):
@@ -82,16 +97,7 @@ class StaticMemoryManager:
         """``active``: uids of pods that have a claim on the node. Raises StateMisfit."""
         self._policy, self._host, self._file, self._active = policy, host, directory / checkpoint.FILE, active
         self._wake = asyncio.Event()
-        data = host.read(self._file, checkpoint.LIMIT_BYTES)
-        known = checkpoint.decode(data)
-        if known is None and data:
-            log.warning("memory manager: %s cannot be read: memory is given anew", self._file)
-        if known is not None and (why := checkpoint.misfit(known, policy)):
-            raise StateMisfit("memory manager", why, self._file)
-        policy.assigned = {
-            uid: {name: list(blocks) for name, blocks in of_pod.items()}
-            for uid, of_pod in (known.assigned if known else {}).items()
-        }
+        restore(policy, host.read(self._file, checkpoint.LIMIT_BYTES), self._file)
 
     # As a provider of the topology manager.
 
@@ -152,4 +158,5 @@ def make_memory_manager(config: NodeConfig, host: Host, *, active: Callable[[], 
     """Raises ValueError: what is reserved cannot be, or what is left of an agent before does not fit."""
     if config.memory_manager_policy != "Static":
         return NoMemoryManager()
-    return StaticMemoryManager(static_policy(config, host), host, config.root_dir, active=active)
+    policy = static_policy(config, host.cells(), host.machine().memory_bytes)
+    return StaticMemoryManager(policy, host, config.root_dir, active=active)
