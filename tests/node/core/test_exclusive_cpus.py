@@ -195,7 +195,7 @@ async def test_without_a_policy_processors_come_from_wherever_they_are_free(worl
     ("more", "words"),
     [
         ({"topology_policy": "restricted"}, "unsupported on machines with more than 8 NUMA Nodes"),
-        ({"system_reserved": {"cpu": "9"}}, "unable to reserve the required amount of CPUs"),
+        ({"system_reserved": {"cpu": "9"}}, 'Resource "cpu" has a reservation of 9 but capacity of 8'),
         (
             {"memory_manager_policy": "Static", "topology_policy": "none"},
             'the total amount "0" of type "memory" is not equal to the value "100Mi" determined by Node Allocatable',
