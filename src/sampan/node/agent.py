@@ -55,9 +55,11 @@ from sampan.node.staticpods.workplace import Workplace
 from sampan.node.topology import policies
 from sampan.node.topology.aligning import Alignment
 from sampan.node.volumes.manager import VolumeManager
+from sampan.node.volumes.measuring import VolumeMeasuring
 from sampan.node.volumes.plugins import BUILT_IN
 from sampan.node.volumes.podcertificate import PodCertificates
 from sampan.node.volumes.tokens import ClientTokens
+from sampan.node.volumes.usage import Measurements
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +122,12 @@ class NodeAgent:
                 certificates=self._certificates,
                 plugins={**BUILT_IN, **(self._extensions.volumes if self._extensions else {})},
             )
+        )
+        #: None: a node that is no machine has no disks
+        self._measuring = (
+            VolumeMeasuring(self._volumes, self._recorder, health=config.volume_health)
+            if isinstance(self._volumes, VolumeManager)
+            else None
         )
         machine = self.registration.machine
         check_reservations(config, cpus=machine.cpus, memory_bytes=machine.memory_bytes, disk_bytes=machine.disk_bytes)
@@ -252,6 +260,8 @@ class NodeAgent:
                 keeper.keep("objects", self._objects.run)
                 keeper.keep("certificates", self._certificates.run)
                 keeper.keep("volumes", self._volumes.run)
+                if self._measuring is not None:
+                    keeper.keep("volume-stats", self._measuring.run)
                 if self._extensions is not None:
                     keeper.keep("csi", self._extensions.csi.run)
                     keeper.keep("plugins", self._extensions.registry.run)
@@ -310,6 +320,10 @@ class NodeAgent:
     def _driver_came(self) -> None:
         for worker in self._workers.values():
             worker.objects_changed()
+
+    def claimed_volumes(self) -> Measurements:
+        """What volumes of claims were measured to use."""
+        return {} if self._measuring is None else self._measuring.latest()
 
     async def _read_node(self) -> None:
         """Admission judges by the labels and taints that the Node has, if there is one yet."""

@@ -60,6 +60,8 @@ class NodeConfig:
     #: Of the policy ``static``, by name (``cpumanager.options``).
     cpu_manager_options: Mapping[str, str] = field(default_factory=dict)
     cpu_manager_alpha_options: bool = False
+    #: what drivers say of the health of volumes is told (gate CSIVolumeHealth)
+    volume_health: bool = False
     #: How close together processors, memory and devices lie (``topology.policies``).
     topology_policy: str = "none"
     topology_scope: str = "container"

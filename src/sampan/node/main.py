@@ -22,6 +22,7 @@ from sampan.node import runtime
 from sampan.node.agent import NodeAgent
 from sampan.node.api.auth import DelegatedAuth
 from sampan.node.api.server import NodeApi, NodeApiConfig
+from sampan.node.api.stats import render_volume_metrics
 from sampan.node.config import NodeConfig
 from sampan.node.cri.client import CriRuntime
 from sampan.node.devices.all import NodeDevices
@@ -32,6 +33,7 @@ from sampan.node.logs.rotation import LogRotator, runtime_logs
 from sampan.node.pods.context import NetworkReady
 from sampan.node.shutdown import Request as ShutdownRequest
 from sampan.node.volumes.localpath import LocalVolumes
+from sampan.node.volumes.usage import Measurements
 from sampan.records import dataclass
 
 #: Further components of the node process, by name.
@@ -138,6 +140,7 @@ class _Node:
         self._api = NodeApi(
             config, self, self._source, auth, tls, self._clock,
             components=components, local_volumes=volumes, measured=self._measured,
+            claimed=self._claimed,
             policies=self.network.report if self.network is not None else None,
         )  # fmt: skip
         # Beside it: what a sweep takes grows with somebody's data.
@@ -154,8 +157,12 @@ class _Node:
     def _measured(self) -> Measured:
         return Measured() if self._agent is None else self._agent.protection.measured()
 
+    def _claimed(self) -> Measurements:
+        return {} if self._agent is None else self._agent.claimed_volumes()
+
     def metrics(self) -> str:
         own = render_metrics({} if self._agent is None else self._agent.protection.evictions)
+        own += render_volume_metrics(self._claimed())
         return own + (self.network.metrics() if self.network is not None else "")
 
     # For the node API (``sampan.node.api.containers.PodSource``).

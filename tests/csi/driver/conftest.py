@@ -31,6 +31,7 @@ class Machine:
         self.loops: dict[str, Path] = {}
         self.mounted: list[Mount] = []
         self.tuned: dict[str, Tuning] = {}
+        self.ailments: dict[str, str] = {}
         self.calls: list[str] = []
         self.fails = ""
         self.count = 0
@@ -96,6 +97,9 @@ class Machine:
     async def unmount(self, target: Path) -> None:
         self._do("unmount")
         self.mounted = [each for each in self.mounted if each.target != target]
+
+    def ailment(self, device: str) -> str:
+        return self.ailments.get(device, "")
 
     def mounts(self) -> list[Mount]:
         return list(self.mounted)

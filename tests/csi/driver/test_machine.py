@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -105,6 +106,14 @@ async def test_a_volume_lives_through_all_that_can_be_done_to_it(
     with pytest.raises(OSError, match="Read-only"):
         (old / "more").touch()
     (target / "data").write_text("it can be written to after a copy")
+
+    stats = {"volume_id": volume.volume_id, "volume_path": str(target)}
+    assert not (await asked.node("NodeGetVolumeStats", **stats)).volume_condition.abnormal
+    (Path("/sys/fs/ext4") / device.name / "trigger_fs_error").write_text("a test")
+    async with asyncio.timeout(60):  # it is noted a moment later
+        while not (condition := (await asked.node("NodeGetVolumeStats", **stats)).volume_condition).abnormal:  # noqa: ASYNC110  # the kernel tells nobody
+            await asyncio.sleep(0.05)
+    assert condition.message.startswith("ext4 has noted 1 errors")
 
     for each, where in ((volume, "first"), (restored, "second"), (cloned, "third")):
         await leave(each, where)

@@ -241,6 +241,15 @@ async def test_statistics_are_of_what_is_mounted(place: Place, asked: Any) -> No
     await place.publish()
     answer = await asked.node("NodeGetVolumeStats", volume_id=place.id, volume_path=place.target)
     assert {each.unit: each.total > 0 for each in answer.usage} == {1: True, 2: True}
+    assert not answer.volume_condition.abnormal
+
+
+async def test_a_volume_whose_file_system_has_found_faults_is_abnormal(place: Place, asked: Any, machine: Any) -> None:
+    await place.stage()
+    await place.publish()
+    machine.ailments["/dev/loop1"] = "it hurts"
+    answer = await asked.node("NodeGetVolumeStats", volume_id=place.id, volume_path=place.target)
+    assert (answer.volume_condition.abnormal, answer.volume_condition.message) == (True, "it hurts")
 
 
 async def test_in_whatever_order_calls_come_and_fail_nothing_is_mounted_twice_or_left(

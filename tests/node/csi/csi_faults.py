@@ -87,6 +87,8 @@ class FaultyDriver:
         self.violations: list[str] = []
         self.fault: Fault = lambda method: ""
         self.node_id = "node-7"
+        #: what is said of every volume's health; None: nothing
+        self.ailment: str | None = None
         self.most_volumes = 0
         self.topology: dict[str, str] = {}
 
@@ -155,6 +157,21 @@ class FaultyDriver:
             del self.published[request.target_path]
             self.mount.take_off(Path(request.target_path))
         return csi.NodeUnpublishVolumeResponse()
+
+    def _NodeGetVolumeStats(self, request: Any) -> Any:  # noqa: N802
+        if self.published.get(request.volume_path) != request.volume_id:
+            self.violations.append(f"{request.volume_id} measured at {request.volume_path}, where it is not")
+        usage = csi.VolumeUsage
+        answer = csi.NodeGetVolumeStatsResponse(
+            usage=[
+                usage(unit=usage.BYTES, total=1000, available=600, used=400),
+                usage(unit=usage.INODES, total=50, available=20, used=30),
+            ]
+        )
+        if self.ailment is not None:
+            answer.volume_condition.abnormal = bool(self.ailment)
+            answer.volume_condition.message = self.ailment
+        return answer
 
     def _NodeExpandVolume(self, request: Any) -> Any:  # noqa: N802
         if request.volume_path not in self.published:

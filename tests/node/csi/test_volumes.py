@@ -339,3 +339,24 @@ async def test_a_driver_that_hangs_keeps_no_other_volume_from_being_renewed(benc
         bench.volumes.pod_changed({**pod, "metadata": {**pod["metadata"], "labels": {"new": "yes"}}})
     await until(lambda: (paths["plain"] / "labels").read_text() == 'new="yes"')
     await until(lambda: len(driver.said("NodePublishVolume")) == 2)
+
+
+async def test_a_claim_that_two_volumes_of_a_pod_name_is_published_once(bench: Bench) -> None:
+    """A driver refuses the second time for ReadWriteOncePod."""
+    driver = FaultyDriver()
+    await bench.register(driver)
+    await bench.add_csi_driver(attachRequired=False)
+    await bench.add_volume("a", modes=["ReadWriteOncePod"])
+    await bench.add_volume("b")
+    names = [claim("a", readOnly=True), {**claim("a"), "name": "again"}, {**claim("b"), "name": "other"}]
+    pod = await bench.pod("one", *names)
+    for _ in range(2):
+        mounted = await bench.volumes.mount_pod(pod)
+    assert mounted["data"].host_path == mounted["again"].host_path != mounted["other"].host_path
+    assert [mounted[name].read_only for name in ("data", "again", "other")] == [True, False, False]
+    assert [(each.volume_id, each.readonly) for each in driver.said("NodePublishVolume")] == [
+        ("h-a", False),
+        ("h-b", False),
+    ]
+    await bench.unmount(pod)
+    assert (driver.staged, driver.published, driver.violations, bench.left()) == ({}, {}, [], [])

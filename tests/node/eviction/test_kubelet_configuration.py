@@ -164,6 +164,12 @@ def test_options_of_the_static_policy_are_taken_shown_and_refused() -> None:
     assert not_acted_on(parse((HEAD + alpha).encode())) == ["featureGates.Other"]
 
 
+def test_the_health_of_volumes_is_told_where_its_gate_is_on() -> None:
+    assert not applied("").volume_health
+    assert applied("featureGates: {CSIVolumeHealth: true}").volume_health
+    assert not_acted_on(parse((HEAD + "featureGates: {CSIVolumeHealth: true}").encode())) == []
+
+
 def test_policy_scope_and_options_of_the_topology_manager_are_taken_and_shown() -> None:
     text = "topologyManagerPolicy: restricted\ntopologyManagerScope: pod\n"
     made = applied(text + "topologyManagerPolicyOptions: {prefer-closest-numa-nodes: 'true'}")

@@ -9,6 +9,7 @@ from sampan.node.api.stats import Sample, render_summary
 from sampan.node.eviction.meter import FileSystem, Measured, Readings
 from sampan.node.eviction.usage import ContainerUsage, DiskUsage, PodUsage
 from sampan.node.runtime import CONTAINER_NAME_LABEL, POD_UID_LABEL, ContainerStats
+from sampan.node.volumes.usage import Measurement, VolumeUsage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LABELS = {POD_UID_LABEL: "u1", CONTAINER_NAME_LABEL: "main"}
@@ -45,3 +46,16 @@ def test_what_was_not_measured_is_not_made_up() -> None:
     assert not {"fs", "runtime", "rlimit"} & set(summary["node"])
     assert "volume" not in summary["pods"][0]
     assert summary["pods"][0]["ephemeral-storage"]["usedBytes"] == 7
+
+
+def test_volumes_of_claims_are_shown_among_the_others_with_their_claim_and_their_health() -> None:
+    usage = PodUsage({}, {"v": DiskUsage(30, 3)}, DiskUsage(1, 1), 4)
+    claimed = {"u1": {"data": Measurement("ns", "c", VolumeUsage(1000, 600, 400, 50, 20, 30, abnormal=True))}}
+    pod = render_summary(SAMPLE, "n", {}, Measured(pods={"u1": usage}), claimed)["pods"][0]
+    data, own = pod["volume"]
+    assert (own["name"], own["usedBytes"], "pvcRef" in own) == ("v", 30, False)
+    assert data == {
+        "time": "2026-01-01T00:00:00Z", "name": "data", "pvcRef": {"name": "c", "namespace": "ns"},
+        "availableBytes": 600, "capacityBytes": 1000, "usedBytes": 400,
+        "inodesFree": 20, "inodes": 50, "inodesUsed": 30, "volumeHealthStats": {"abnormal": True},
+    }  # fmt: skip

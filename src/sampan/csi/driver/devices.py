@@ -101,6 +101,10 @@ class Devices(Protocol):
 
     async def unmount(self, target: Path) -> None: ...
 
+    def ailment(self, device: str) -> str:
+        """What its file system has noted of faults in itself; "": none, or it notes none. Blocks."""
+        ...
+
     def mounts(self) -> list[Mount]: ...
 
     def number(self, device: str) -> str:
@@ -190,6 +194,15 @@ class LinuxDevices:
 
     async def unmount(self, target: Path) -> None:
         await _run("umount", "--no-canonicalize", str(target))
+
+    def ailment(self, device: str) -> str:
+        notes = Path("/sys/fs/ext4") / Path(device).name
+        try:
+            count = int((notes / "errors_count").read_text())
+            last = (notes / "last_error_func").read_text().strip() if count else ""
+        except (OSError, ValueError):
+            return ""  # another file system, or none
+        return f"ext4 has noted {count} errors, the last in {last or 'a place unknown'}" if count else ""
 
     def mounts(self) -> list[Mount]:
         with Path("/proc/self/mountinfo").open(errors="surrogateescape") as file:

@@ -25,7 +25,9 @@ from sampan.csi.server import Refusal
 
 log = logging.getLogger(__name__)
 
-_RPCS: Final = ("STAGE_UNSTAGE_VOLUME", "GET_VOLUME_STATS", "EXPAND_VOLUME", "SINGLE_NODE_MULTI_WRITER")
+_RPCS: Final = (
+    *("STAGE_UNSTAGE_VOLUME", "GET_VOLUME_STATS", "EXPAND_VOLUME", "SINGLE_NODE_MULTI_WRITER", "VOLUME_CONDITION"),
+)
 #: mounts that may lie on each other at one place
 _STACKED: Final = 32
 
@@ -176,7 +178,8 @@ class NodeService:
             raise Refusal("NOT_FOUND", f"volume {request.volume_id} is not at {path}")
         usage = csi.VolumeUsage
         if await asyncio.to_thread(_is_device, path):
-            return csi.NodeGetVolumeStatsResponse(usage=[usage(unit=usage.BYTES, total=found.size_bytes)])
+            size = usage(unit=usage.BYTES, total=found.size_bytes)
+            return csi.NodeGetVolumeStatsResponse(usage=[size], volume_condition=_condition(""))
         room = await asyncio.to_thread(os.statvfs, path)
         block = room.f_frsize
         bytes_ = usage(
@@ -186,7 +189,9 @@ class NodeService:
             used=(room.f_blocks - room.f_bfree) * block,
         )
         inodes = usage(unit=usage.INODES, total=room.f_files, available=room.f_favail, used=room.f_files - room.f_ffree)
-        return csi.NodeGetVolumeStatsResponse(usage=[bytes_, inodes])
+        device = await self._devices.loop_of(found.disk)
+        words = "" if device is None else await asyncio.to_thread(self._devices.ailment, device)
+        return csi.NodeGetVolumeStatsResponse(usage=[bytes_, inodes], volume_condition=_condition(words))
 
     async def NodeExpandVolume(self, request: Any) -> Any:  # noqa: N802
         need(request, "volume_id", "volume_path")
@@ -238,6 +243,10 @@ class NodeService:
             if not self._at(target):
                 return
             await self._devices.unmount(target)
+
+
+def _condition(ailment: str) -> Any:
+    return csi.VolumeCondition(abnormal=bool(ailment), message=ailment or "nothing is known against it")
 
 
 def _make_directory(path: Path) -> None:

@@ -49,6 +49,7 @@ from sampan.node.runtime import (
 )
 from sampan.node.safepath import UnsafePath
 from sampan.node.volumes.localpath import LocalVolumes
+from sampan.node.volumes.usage import Measurements
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -105,14 +106,16 @@ class NodeApi:
         components: Callable[[], str] = str,
         local_volumes: LocalVolumes | None = None,
         measured: Callable[[], Measured] = Measured,
+        claimed: Callable[[], Measurements] = dict,
         policies: Callable[[], Awaitable[Obj]] | None = None,
     ) -> None:
         """``components`` gives further lines for ``/metrics``: of the process's kept components. ``local_volumes``:
-        what the provisioner of local paths asks to remove. ``measured``: what the node's protection measured last.
+        what the provisioner of local paths asks to remove. ``measured``: what the node's protection measured last,
+        ``claimed``: what volumes of claims were measured to use.
         ``policies``: whom network policies restrict here, and what they dropped; raises ApiError."""
         self._policies = policies
         self._local_volumes = local_volumes
-        self._measured = measured
+        self._measured, self._claimed = measured, claimed
         self.port = config.port
         self._config = config
         self._pods = pods
@@ -286,7 +289,8 @@ class NodeApi:
             for pod in self._pods.pods()
             if (start := (pod.get("status") or {}).get("startTime"))
         }
-        return _json(stats.render_summary(await self._sample(), self._config.node_name, starts, self._measured()))
+        sample, measured = await self._sample(), self._measured()
+        return _json(stats.render_summary(sample, self._config.node_name, starts, measured, self._claimed()))
 
     async def _sample(self) -> stats.Sample:
         """One for all who ask within a second: the runtime reads many files for it. Raises RuntimeCallError."""

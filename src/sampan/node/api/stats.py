@@ -23,6 +23,7 @@ from sampan.node.runtime import (
     POD_UID_LABEL,
     ContainerStats,
 )
+from sampan.node.volumes.usage import Measurement, Measurements, VolumeUsage
 from sampan.records import dataclass
 
 
@@ -99,9 +100,14 @@ def _cpu(time: str, total: int, rate: int | None) -> Obj:
 
 
 def render_summary(
-    sample: Sample, node_name: str, start_times: Mapping[str, str], measured: Measured | None = None
+    sample: Sample,
+    node_name: str,
+    start_times: Mapping[str, str],
+    measured: Measured | None = None,
+    claimed: Measurements = MappingProxyType({}),
 ) -> Obj:
-    """``start_times``: pod uid to its ``status.startTime``. ``measured``: disks, and what pods have on them."""
+    """``start_times``: pod uid to its ``status.startTime``. ``measured``: disks, and what pods have on them.
+    ``claimed``: volumes of claims."""
     measured = measured or Measured()
     time = format_time(sample.time)
     machine = sample.machine
@@ -118,6 +124,7 @@ def render_summary(
     }
     pods = [
         _pod_summary(uid, each, sample, start_times.get(uid), measured.pods.get(uid))
+        | _volumes(time, measured.pods.get(uid), claimed.get(uid))
         for uid, each in sorted(_by_pod(sample.containers).items())
     ]
     return {"node": node, "pods": pods}
@@ -149,6 +156,30 @@ def _file_system(time: str, system: FileSystem) -> Obj:
 
 def _used(time: str, usage: DiskUsage) -> Obj:
     return {"time": time, "usedBytes": usage.used_bytes, "inodesUsed": usage.inodes}
+
+
+def _volumes(time: str, disk: PodUsage | None, claimed: Mapping[str, Measurement] | None) -> Obj:
+    """All of the pod's volumes, where some of them are of claims."""
+    if not claimed:
+        return {}
+    shown = [] if disk is None else [{**_used(time, used), "name": name} for name, used in disk.volumes.items()]
+    for name, each in claimed.items():
+        usage = each.usage
+        entry: Obj = {
+            "time": time,
+            "availableBytes": usage.available_bytes,
+            "capacityBytes": usage.capacity_bytes,
+            "usedBytes": usage.used_bytes,
+            "inodesFree": usage.inodes_free,
+            "inodes": usage.inodes,
+            "inodesUsed": usage.inodes_used,
+            "name": name,
+            "pvcRef": {"name": each.claim, "namespace": each.namespace},
+        }
+        if usage.abnormal is not None:
+            entry["volumeHealthStats"] = {"abnormal": usage.abnormal}
+        shown.append(entry)
+    return {"volume": sorted(shown, key=lambda entry: str(entry["name"]))}
 
 
 def _pod_summary(
@@ -264,6 +295,36 @@ def render_resource_metrics(sample: Sample) -> str:
     out.family("resource_scrape_error", "gauge", "[STABLE] 1 if there was an error while getting metrics, 0 otherwise")
     out.add("resource_scrape_error", 0, None)
     return out.text()
+
+
+_VOLUME_SERIES: tuple[tuple[str, str, Callable[[VolumeUsage], float | None]], ...] = (
+    ("capacity_bytes", "Capacity in bytes of the volume", lambda each: each.capacity_bytes),
+    ("available_bytes", "Number of available bytes in the volume", lambda each: each.available_bytes),
+    ("used_bytes", "Number of used bytes in the volume", lambda each: each.used_bytes),
+    ("inodes", "Maximum number of inodes in the volume", lambda each: each.inodes),
+    ("inodes_free", "Number of free inodes in the volume", lambda each: each.inodes_free),
+    ("inodes_used", "Number of used inodes in the volume", lambda each: each.inodes_used),
+    (
+        "health_status_abnormal",
+        "Abnormal volume health status. The count is either 1 or 0. 1 indicates the volume is unhealthy, 0 indicates "
+        "volume is healthy",
+        lambda each: None if each.abnormal is None else int(each.abnormal),
+    ),
+)
+
+
+def render_volume_metrics(claimed: Measurements) -> str:
+    """``kubelet_volume_stats_*``, once a claim, whichever of its pods is looked at; "": there are none."""
+    once = {(each.namespace, each.claim): each.usage for pod in claimed.values() for each in pod.values()}
+    out = _Text()
+    for name, text, value in _VOLUME_SERIES if once else ():
+        shown = [(key, found) for key, usage in sorted(once.items()) if (found := value(usage)) is not None]
+        if shown:
+            out.family(f"kubelet_volume_stats_{name}", "gauge", f"[ALPHA] {text}")
+        for (namespace, claim), found in shown:
+            labels = {"namespace": namespace, "persistentvolumeclaim": claim}
+            out.add(f"kubelet_volume_stats_{name}", found, None, labels)
+    return out.text() if once else ""
 
 
 _CADVISOR_SERIES: tuple[tuple[str, str, Callable[[ContainerStats], float]], ...] = (

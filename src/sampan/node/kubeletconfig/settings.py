@@ -67,7 +67,8 @@ _READ = (
     "topologyManagerPolicyOptions", "memoryManagerPolicy",
 )  # fmt: skip
 #: gates that something here asks for
-_GATES = (cpu_options.ALPHA_GATE,)
+_HEALTH_GATE = "CSIVolumeHealth"
+_GATES = (cpu_options.ALPHA_GATE, _HEALTH_GATE)
 #: what is so here anyhow: asking for it asks for nothing
 _HOLDS: Mapping[str, Any] = {
     "enableServer": True, "readOnlyPort": 0, "cgroupsPerQOS": True, "cgroupDriver": "cgroupfs",
@@ -117,6 +118,7 @@ def apply(config: NodeConfig, document: Obj) -> NodeConfig:
         _images,
     ):
         changes |= read(config, document)
+    changes["volume_health"] = _has(document, _HEALTH_GATE)
     if "nodeLeaseDurationSeconds" in document:
         changes["lease_renew_seconds"] = document["nodeLeaseDurationSeconds"] / 4
     made = replace(config, **changes)
@@ -253,12 +255,12 @@ def _processors(config: NodeConfig, document: Obj) -> dict[str, Any]:
     options = document.get("cpuManagerPolicyOptions") or {}
     if policy == "static":
         try:
-            cpu_options.read(options, alpha=_alpha(document))
+            cpu_options.read(options, alpha=_has(document, cpu_options.ALPHA_GATE))
         except ValueError as error:
             raise _invalid(str(error)) from error
     changes: dict[str, Any] = {
         "cpu_manager_policy": policy, "reserved_cpus": named, "cpu_manager_options": options,
-        "cpu_manager_alpha_options": _alpha(document),
+        "cpu_manager_alpha_options": _has(document, cpu_options.ALPHA_GATE),
     }  # fmt: skip
     kube, system = document.get("kubeReserved") or {}, document.get("systemReserved") or {}
     if reserved:
@@ -269,8 +271,8 @@ def _processors(config: NodeConfig, document: Obj) -> dict[str, Any]:
     return changes
 
 
-def _alpha(document: Obj) -> bool:
-    return bool((document.get("featureGates") or {}).get(cpu_options.ALPHA_GATE))
+def _has(document: Obj, gate: str) -> bool:
+    return bool((document.get("featureGates") or {}).get(gate))
 
 
 def _topology(config: NodeConfig, document: Obj) -> dict[str, Any]:

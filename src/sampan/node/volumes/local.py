@@ -29,6 +29,7 @@ class Local(HostPath):
 
 class LocalPlugin(HostPathPlugin):
     name = "kubernetes.io/local-volume"
+    is_a_file_system = True
     takes_mount_options = True
 
     async def prepare(self, volume: Obj, context: Context) -> HostPath:

@@ -38,6 +38,7 @@ class LocalFile(Prepared):
 
 class LocalFilePlugin(VolumePlugin[LocalFile]):
     name = "sampan.io/local-file"
+    is_a_file_system = True
 
     def __init__(self, loops: Loops | None = None) -> None:
         self._loops = loops or LinuxLoops()

@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 
+from sampan.api import objects
 from sampan.api.clock import Clock
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -35,12 +36,13 @@ from sampan.node.volumes.mount import LinuxMounter, Mounter
 from sampan.node.volumes.operations import VolumeOperations
 from sampan.node.volumes.orphans import Orphans
 from sampan.node.volumes.ownership import Ownership, pod_ownership
-from sampan.node.volumes.plugin import Context
+from sampan.node.volumes.plugin import AnyPlugin, Context
 from sampan.node.volumes.plugins import BUILT_IN, Plugins, Ready, prepare_volume
 from sampan.node.volumes.podcertificate import CertificateSource, NoCertificates
 from sampan.node.volumes.podlocks import PodLocks, Turn
 from sampan.node.volumes.subpath import bind_subpath
 from sampan.node.volumes.tokens import TokenSource
+from sampan.node.volumes.usage import VolumeUsage, of_file_system
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -64,11 +66,38 @@ class MountedVolume:
     block: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimedVolume:
+    """A volume that stands for a claim, where a pod of this node has it. ``asked``: whose matter it is to say how much
+    of it is used."""
+
+    pod: Obj
+    name: str
+    claim: str
+    plugin: AnyPlugin
+    data: Mapping[str, str]
+    path: Path
+    block: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return str(self.pod["metadata"]["uid"]), self.name
+
+    @property
+    def namespace(self) -> str:
+        return str(self.pod["metadata"]["namespace"])
+
+    @property
+    def asked(self) -> str:
+        return self.plugin.lane(self.data) or self.plugin.name
+
+
 @dataclass(slots=True)
 class _PodState:
     pod: Obj
     facts: PodFacts
     mounted: dict[str, MountedVolume] = field(default_factory=dict)
+    claimed: tuple[ClaimedVolume, ...] = ()
     renew_at: datetime | None = None
     #: whose threads undo what was done; None: it was not this process that did it
     lane: str | None = None
@@ -104,6 +133,21 @@ class VolumeManager:
         #: pods that are being refreshed beside the others
         self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        #: set when there are more volumes of claims than before
+        self.claims_news = asyncio.Event()
+
+    def claimed(self) -> list[ClaimedVolume]:
+        return [each for state in self._pods.values() for each in state.claimed]
+
+    async def measure(self, volume: ClaimedVolume) -> VolumeUsage | None:
+        """None: nobody can say. Raises Unmeasured."""
+        plugin = volume.plugin
+        if not plugin.is_a_file_system:
+            return await plugin.measure(volume.data, volume.path)
+        if volume.block:
+            return None
+        lane = self._lanes.executor(plugin.lane(volume.data))
+        return await asyncio.get_running_loop().run_in_executor(lane, of_file_system, volume.path)
 
     async def mount_pod(self, pod: Obj, facts: PodFacts | None = None) -> dict[str, MountedVolume]:
         """Makes every volume of the pod present and current, by name. Idempotent.
@@ -274,8 +318,12 @@ class VolumeManager:
         state.lane = next(filter(None, (each.plugin.lane(each.prepared.data) for each in ready)), "")
         lane = self._lanes.executor(state.lane)
         state.mounted = await turn.in_thread(self._publish, uid, state.mounted, ready, ownership, lane=lane)
-        for each in ready:
+        for each in _leaders(ready).values():
             await each.plugin.published(each.prepared, each.context, state.mounted[each.name].host_path)
+        claimed = tuple(_claimed(state.pod, each, state.mounted[each.name]) for each in ready if each.context.claim)
+        if len(claimed) > len(state.claimed):
+            self.claims_news.set()
+        state.claimed = claimed
         state.renew_at = min((each.prepared.renew_at for each in ready if each.prepared.renew_at), default=None)
         if state.renew_at is not None:
             self._wake.set()  # the loop must reckon with the new moment
@@ -286,14 +334,18 @@ class VolumeManager:
     ) -> dict[str, MountedVolume]:
         layout.pod_directory(self._root, uid).mkdir(parents=True, exist_ok=True, mode=0o750)
         mounted = {}
-        for each in ready:
+        for each in _leaders(ready).values():
             had = before[each.name].host_path if each.name in before else None
             try:
                 path = self._operations.publish(uid, each, ownership, self._clock.now(), had)
             except (SetupError, OSError, ValueError) as error:
                 raise setup_failed(each.name, error) from error
             mounted[each.name] = MountedVolume(each.name, each.type, path, each.prepared.read_only, each.prepared.block)
-        return mounted
+        leaders = _leaders(ready)
+        return {
+            each.name: replace(mounted[leaders[_shared(each)].name], name=each.name, read_only=each.prepared.read_only)
+            for each in ready
+        }
 
     async def _bind(self, pod: Obj, container: Obj, volume: MountedVolume, subpath: str, index: int) -> Path:
         uid = pod["metadata"]["uid"]
@@ -306,6 +358,29 @@ class VolumeManager:
             raise VolumeError(
                 f'failed to prepare subPath for volumeMount "{volume.name}" of container "{container["name"]}"'
             ) from error
+
+
+def _shared(ready: Ready) -> str:
+    """What volumes of one pod that are one volume have in common: their claim; others are alone."""
+    claim = ready.context.claim
+    return f"volume {ready.name}" if claim is None else f"claim {objects.uid(claim)}"
+
+
+def _leaders(ready: Iterable[Ready]) -> dict[str, Ready]:
+    """Those that are published: a claim that several volumes of a pod name is published once, and may be written to if
+    any of them may. Pure."""
+    found: dict[str, Ready] = {}
+    for each in ready:
+        first = found.setdefault(_shared(each), each)
+        if first.prepared.read_only and not each.prepared.read_only:
+            found[_shared(each)] = replace(first, prepared=replace(first.prepared, read_only=False))
+    return found
+
+
+def _claimed(pod: Obj, ready: Ready, mounted: MountedVolume) -> ClaimedVolume:
+    claim, data = ready.context.claim, dict(ready.prepared.data)
+    assert claim is not None, "it stands for one"
+    return ClaimedVolume(pod, ready.name, objects.name(claim), ready.plugin, data, mounted.host_path, mounted.block)
 
 
 def plan_mount(wanted: Obj, volume: MountedVolume, host_path: Path) -> Mount:

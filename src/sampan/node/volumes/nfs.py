@@ -20,6 +20,7 @@ class Export(Prepared):
 
 class NfsPlugin(VolumePlugin[Export]):
     name = "kubernetes.io/nfs"
+    is_a_file_system = True
     takes_mount_options = True
 
     async def prepare(self, volume: Obj, context: Context) -> Export:

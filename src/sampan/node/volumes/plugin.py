@@ -25,6 +25,7 @@ from sampan.node.volumes.ownership import Ownership
 from sampan.node.volumes.podcertificate import CertificateSource, NoCertificates
 from sampan.node.volumes.records import Record
 from sampan.node.volumes.tokens import TokenSource
+from sampan.node.volumes.usage import VolumeUsage
 from sampan.records import dataclass
 
 
@@ -90,6 +91,8 @@ class VolumePlugin(ABC, Generic[P]):
 
     #: it does what ``mountOptions`` of a PersistentVolume say
     takes_mount_options = False
+    #: what is used of a volume is what its file system says
+    is_a_file_system = False
 
     @abstractmethod
     async def prepare(self, volume: Obj, context: Context) -> P:
@@ -98,6 +101,11 @@ class VolumePlugin(ABC, Generic[P]):
 
     async def published(self, prepared: P, context: Context, path: Path) -> None:
         """What is left to do on the event loop after each ``publish`` that succeeded. Never raises."""
+
+    async def measure(self, data: Mapping[str, str], path: Path) -> VolumeUsage | None:
+        """What of it is used, given a record's data and where it is published. None: it cannot say. Raises
+        Unmeasured."""
+        return None
 
     def forget_pod(self, uid: str) -> None:
         """The pod's volumes are gone from the node."""

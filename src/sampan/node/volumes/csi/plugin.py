@@ -20,6 +20,7 @@ from sampan.api.types import Obj
 from sampan.csi.errors import DriverError
 from sampan.csi.pb import csi_pb2 as csi
 from sampan.node.volumes import layout, records
+from sampan.node.volumes.csi import requests
 from sampan.node.volumes.csi.attachments import InUse
 from sampan.node.volumes.csi.drivers import Driver, Drivers, NotRegistered
 from sampan.node.volumes.csi.growing import Growing
@@ -28,11 +29,13 @@ from sampan.node.volumes.errors import SetupError, TeardownError
 from sampan.node.volumes.ownership import set_ownership
 from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
 from sampan.node.volumes.records import RECORD, DamagedRecord, Record
+from sampan.node.volumes.usage import Unmeasured, VolumeUsage
 from sampan.records import dataclass
 
 #: upstream's folders below the root, which drivers mount into their pods
 _STAGED: Final = Path("plugins/kubernetes.io/csi")
 _BLOCK: Final = Path("plugins/kubernetes.io/csi/volumeDevices")
+_STATS_SECONDS: Final = 30.0
 _REPUBLISH: Final = timedelta(seconds=60)
 _MOUNT_DEVICE: Final = "MountVolume.MountDevice"
 
@@ -143,6 +146,20 @@ class CsiPlugin(VolumePlugin[CsiVolume]):
         if prepared.wanted.stages:
             staged = self.stage_directory(self._root, prepared.stage_id, prepared.data) / self.stage_name
         await self._growing.grow(prepared.wanted, context, path, staged)
+
+    async def measure(self, data: Mapping[str, str], path: Path) -> VolumeUsage | None:
+        try:
+            driver = self._drivers.get(data.get("driver", ""))
+        except NotRegistered as error:
+            raise Unmeasured(str(error)) from None
+        if not driver.can("GET_VOLUME_STATS"):
+            return None
+        request = csi.NodeGetVolumeStatsRequest(volume_id=data.get("handle", ""), volume_path=driver.seen(path))
+        try:
+            answer = await driver.client.node("NodeGetVolumeStats", request, _STATS_SECONDS)
+        except DriverError as error:
+            raise Unmeasured(str(error)) from None
+        return requests.usage(answer, tells_health=driver.can("VOLUME_CONDITION"))
 
     def unpublish(self, record: Record, place: Place) -> None:
         target = self._target(place, bool(record.data.get("block")), record.pod)

@@ -13,10 +13,12 @@ from sampan.api.reading import part, text, texts
 from sampan.api.types import Obj
 from sampan.csi.pb import csi_pb2 as csi
 from sampan.node.volumes.tokens import Token
+from sampan.node.volumes.usage import VolumeUsage
 
 TOKENS: Final = "csi.storage.k8s.io/serviceAccount.tokens"
 _MOUNT_OPTIONS: Final = "volume.beta.kubernetes.io/mount-options"
 _MODES: Final = csi.VolumeCapability.AccessMode
+_LONGEST_MESSAGE: Final = 512
 _SINGLE_NODE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
@@ -60,6 +62,27 @@ def mount_options(volume: Obj) -> list[str]:
 
 def texts_of(holder: Obj, field: str) -> list[str]:
     return list(texts(holder, field))
+
+
+def usage(answer: csi.NodeGetVolumeStatsResponse, *, tells_health: bool) -> VolumeUsage:
+    """Of an answer about a volume; what makes no sense in it counts as not known."""
+    bytes_ = inodes = csi.VolumeUsage()
+    for each in answer.usage:
+        if each.unit == csi.VolumeUsage.BYTES:
+            bytes_ = each
+        elif each.unit == csi.VolumeUsage.INODES:
+            inodes = each
+    said = tells_health and answer.HasField("volume_condition")
+    return VolumeUsage(
+        capacity_bytes=max(bytes_.total, 0),
+        available_bytes=max(bytes_.available, 0),
+        used_bytes=max(bytes_.used, 0),
+        inodes=max(inodes.total, 0),
+        inodes_free=max(inodes.available, 0),
+        inodes_used=max(inodes.used, 0),
+        abnormal=answer.volume_condition.abnormal if said else None,
+        message=answer.volume_condition.message[:_LONGEST_MESSAGE] if said else "",
+    )
 
 
 def pod_information(pod: Obj, *, ephemeral: bool) -> dict[str, str]:

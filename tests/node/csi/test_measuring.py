@@ -1,0 +1,115 @@
+"""What claims' volumes take of their disks, as their drivers say, and how they are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from csi_faults import NODE_CAPABILITIES, FaultyDriver, until
+
+from sampan.api.types import Obj
+from sampan.node.api.stats import render_volume_metrics
+from sampan.node.volumes.measuring import VolumeMeasuring
+from sampan.node.volumes.usage import Measurement, VolumeUsage
+
+Bench = Any  # the fixture of conftest.py
+CAPABILITIES = (*NODE_CAPABILITIES, "GET_VOLUME_STATS", "VOLUME_CONDITION")
+
+
+def claim(name: str, **more: Any) -> Obj:
+    return {"name": "data", "persistentVolumeClaim": {"claimName": name, **more}}
+
+
+async def looked(bench: Bench, *, health: bool = False) -> VolumeMeasuring:
+    measuring = VolumeMeasuring(bench.volumes, bench.events, health=health)
+    await asyncio.gather(*measuring.look())
+    return measuring
+
+
+async def mounted(bench: Bench, driver: FaultyDriver) -> str:
+    """The pod's uid."""
+    await bench.register(driver)
+    await bench.add_csi_driver(attachRequired=False)
+    await bench.add_volume("a")
+    pod = await bench.pod("one", claim("a"))
+    await bench.mount(pod)
+    return str(pod["metadata"]["uid"])
+
+
+async def test_a_driver_says_what_its_volumes_have(bench: Bench) -> None:
+    """[sig-storage] kubelet metrics of volumes in use: kubelet_volume_stats_*"""
+    driver = FaultyDriver(CAPABILITIES)
+    uid = await mounted(bench, driver)
+    found = (await looked(bench)).latest()
+    usage = VolumeUsage(1000, 600, 400, 50, 20, 30)
+    assert found == {uid: {"data": Measurement("ns", "a", usage)}}
+    lines = render_volume_metrics({**found, "another pod of the claim": found[uid]}).splitlines()
+    labels = '{namespace="ns",persistentvolumeclaim="a"}'
+    assert [line for line in lines if line[0] != "#"] == [
+        f"kubelet_volume_stats_{name}{labels} {value}"
+        for name, value in (
+            ("capacity_bytes", 1000),
+            ("available_bytes", 600),
+            ("used_bytes", 400),
+            ("inodes", 50),
+            ("inodes_free", 20),
+            ("inodes_used", 30),
+        )
+    ]
+    assert not driver.violations
+
+
+async def test_a_driver_that_says_nothing_is_not_asked(bench: Bench) -> None:
+    driver = FaultyDriver()
+    await mounted(bench, driver)
+    assert (await looked(bench)).latest() == {}
+    assert not driver.said("NodeGetVolumeStats")
+
+
+@pytest.mark.parametrize(("ailment", "abnormal"), [("the disk is on fire", True), ("", False)])
+async def test_an_abnormal_volume_is_told_of_where_it_is_asked_for(bench: Bench, ailment: str, abnormal: bool) -> None:
+    driver = FaultyDriver(CAPABILITIES)
+    driver.ailment = ailment
+    uid = await mounted(bench, driver)
+    silent = await looked(bench)
+    assert silent.latest()[uid]["data"].usage.abnormal is None, "the gate is off by default"
+    found = (await looked(bench, health=True)).latest()
+    assert found[uid]["data"].usage.abnormal is abnormal
+    line = f'kubelet_volume_stats_health_status_abnormal{{namespace="ns",persistentvolumeclaim="a"}} {int(abnormal)}'
+    assert line in render_volume_metrics(found).splitlines()
+    words = ("one", "Warning", "VolumeConditionAbnormal", "Volume data: the disk is on fire")
+    assert [each for each in bench.events.seen if each[2] == words[2]] == ([words] if abnormal else [])
+
+
+async def test_a_driver_that_does_not_answer_is_asked_once_and_keeps_no_other_waiting(bench: Bench) -> None:
+    slow, quick = FaultyDriver(CAPABILITIES), FaultyDriver(CAPABILITIES, name="other.example.com")
+    slow.fault = lambda method: "hung" if method == "NodeGetVolumeStats" else ""
+    await mounted(bench, slow)
+    await bench.register(quick)
+    await bench.add_csi_driver("other.example.com", attachRequired=False)
+    await bench.add_volume("b", driver="other.example.com")
+    pod = await bench.pod("two", claim("b"))
+    measuring = VolumeMeasuring(bench.volumes, bench.events, health=False)
+    running = asyncio.create_task(measuring.run())
+    await until(lambda: slow.said("NodeGetVolumeStats"))
+    await bench.mount(pod)
+    uid = pod["metadata"]["uid"]
+    await until(lambda: uid in measuring.latest())
+    measuring.look()
+    assert len(slow.said("NodeGetVolumeStats")) == 1
+    await bench.unmount(pod)
+    measuring.look()
+    assert measuring.latest() == {}
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_error_leaves_the_numbers_of_before(bench: Bench) -> None:
+    driver = FaultyDriver(CAPABILITIES)
+    await mounted(bench, driver)
+    measuring = await looked(bench)
+    before = measuring.latest()
+    driver.fault = lambda method: "refused"
+    await asyncio.gather(*measuring.look())
+    assert measuring.latest() == before != {}
