@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sampan.api.apply import elements, sets
 from sampan.api.apply.checking import check
+from sampan.api.apply.interned import Interned
 from sampan.api.apply.sets import Fields
 from sampan.api.apply.shapes import DEDUCED
 
@@ -117,3 +118,15 @@ def test_the_path_of_a_value_is_written_for_its_fault_alone() -> None:
         assert tracemalloc.get_traced_memory()[1] < 10_000_000  # all paths together are 100 MB
     finally:
         tracemalloc.stop()
+
+
+def test_sets_that_differ_in_one_place_share_the_rest() -> None:
+    def of_status(address: str) -> Fields:
+        conditions = {'k:{"type":"Ready"}': {".": {}, "f:status": {}}}
+        return {"f:status": {"f:conditions": conditions, "f:podIPs": {f'k:{{"ip":"{address}"}}': {"f:ip": {}}}}}
+
+    shared = Interned()
+    first, second, again = (shared.one(of_status(address)) for address in ("10.0.0.1", "10.0.0.2", "10.0.0.1"))
+    assert first is again
+    assert (first, second) == (of_status("10.0.0.1"), of_status("10.0.0.2"))
+    assert first["f:status"]["f:conditions"] is second["f:status"]["f:conditions"]

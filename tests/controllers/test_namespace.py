@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from sampan.api.errors import ServiceUnavailable
-from sampan.api.resources import CONFIG_MAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS
+from sampan.api.resources import CONFIG_MAPS, EVENTS, NAMESPACES, PODS, SERVICE_ACCOUNTS
 from sampan.client.keys import ObjectKey
 from sampan.controllers.context import ControllersConfig
 from sampan.controllers.namespace.contents import Remaining
@@ -52,6 +52,22 @@ async def test_pods_go_first_then_the_rest_then_the_namespace(api, context, runn
         api.remove(PODS, "team", "p")
         await wait.quiet(api)
     assert [obj["metadata"]["name"] for obj in api.all(CONFIG_MAPS)] == ["elsewhere"]
+    assert api.get(NAMESPACES, "", "team")["spec"]["finalizers"] == []
+
+
+async def test_events_go_last_and_are_not_followed(api, context, running, wait):
+    api.add(NAMESPACES, namespace(deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["hold"]))
+    api.add(PODS, {"metadata": {"name": "p", "namespace": "team"}, "spec": {"nodeName": "n1"}})
+    for where in ("team", "other"):
+        api.add(EVENTS, {"metadata": {"name": "e", "namespace": where}, "involvedObject": {"name": "p"}})
+    controller = NamespaceDeletionController(context)
+    assert EVENTS not in controller._contents
+    async with running(controller):
+        await wait.quiet(api)
+        assert api.get(EVENTS, "team", "e") is not None
+        api.remove(PODS, "team", "p")
+        await wait.quiet(api)
+    assert [obj["metadata"]["namespace"] for obj in api.all(EVENTS)] == ["other"]
     assert api.get(NAMESPACES, "", "team")["spec"]["finalizers"] == []
 
 

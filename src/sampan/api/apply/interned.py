@@ -36,11 +36,27 @@ class Interned:
             return found
         if len(text) > _LONGEST_BYTES:
             return fields
+        # Most of a set that is one object's own (the address of a pod is in it) is that of many others.
+        fields = {name: self._parts(below) if len(below) > 1 else below for name, below in fields.items()}
+        self._keep_one(text, fields)
+        return fields
+
+    def _parts(self, fields: Fields) -> Fields:
+        return {name: self._part(below) if below else below for name, below in fields.items()}
+
+    def _part(self, fields: Fields) -> Fields:
+        text = orjson.dumps(fields)
+        found = self._kept.get(text)
+        if found is None:
+            self._keep_one(text, fields)
+            found = fields
+        return found
+
+    def _keep_one(self, text: bytes, fields: Fields) -> None:
         self._bytes += len(text)
         if self._bytes > _MOST_BYTES:
             self._kept, self._bytes = {}, len(text)
         self._kept[_copied(text)] = fields
-        return fields
 
     def ordered(self, fields: Fields) -> Fields:
         """The set in upstream's order. One that was seen before is not ordered again."""

@@ -3,7 +3,8 @@
 Pods go before everything else (KEP-5080), so that nothing they rely on, such as NetworkPolicies, vanishes under them.
 What is left is counted from the events of informers, shared with the garbage collector; the last deletion of a
 resource brings the namespace back to the queue. Before the finalizer goes, the server is asked once more: an informer
-may be behind.
+may be behind. Events are not followed, for they are most of what is written in a cluster: they go when all else has
+gone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import datetime
 from sampan.api import enablement, objects
 from sampan.api.errors import ApiError, MethodNotAllowed, NotFound, ServiceUnavailable
 from sampan.api.kind import Kind
-from sampan.api.resources import NAMESPACES, Resource
+from sampan.api.resources import EVENTS, NAMESPACES, Resource
 from sampan.api.types import Condition, Obj
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
@@ -155,8 +156,8 @@ class NamespaceDeletionController:
         present = contents.resources()
         pods = [resource for resource in present if resource.plural == "pods" and not resource.group]
         errors: list[str] = []
-        for resource in pods or present:
-            if contents.is_going(resource):
+        for resource in pods or present or (EVENTS,):
+            if contents.has(resource) and contents.is_going(resource):
                 continue
             try:
                 await self._delete_all(resource, namespace)
@@ -185,7 +186,7 @@ class NamespaceDeletionController:
 
     async def _ask(self, namespace: str) -> Remaining:
         contents = Contents()
-        for resource in list(self._contents):
+        for resource in (*self._contents, EVENTS):
             try:
                 page = await self._client.list(resource, namespace, limit=1)
             except (NotFound, MethodNotAllowed):
@@ -250,5 +251,6 @@ _BACKGROUND = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy":
 
 
 def namespaced_kinds() -> list[Kind]:
-    """The stored namespaced kinds that can be deleted."""
-    return [kind for kind in enablement.standard().stored() if kind.namespaced and "delete" in kind.verbs]
+    """The stored namespaced kinds that can be deleted, but for Events."""
+    stored = (kind for kind in enablement.standard().stored() if kind.namespaced and "delete" in kind.verbs)
+    return [kind for kind in stored if kind.resource != EVENTS]

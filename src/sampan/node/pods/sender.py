@@ -115,4 +115,6 @@ class StatusSender:
                 self.gone = True
         if self._wanted is wanted:
             self.idle = True
+            if not self._static:
+                self._wanted = None  # the API server has it; a static pod may get another mirror
             self._sent(self._serial)
