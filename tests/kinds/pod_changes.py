@@ -154,12 +154,12 @@ SUBRESOURCES = [
              duplicate(f"{_E}[0].name", '"c"'), not_found(f"{_E}[0].targetContainerName", '"x"'),
              through="ephemeralcontainers"),
     _allowed("more cpu", {"spec.containers.1.resources": {"requests": {"cpu": "100m"}}}, through="resize", on="full"),
-    _refused("another number of devices, and nothing of the sidecar", {
+    _allowed("cpu of an init container that ends", {"spec.initContainers.0.resources": {"requests": {"cpu": "1"}}},
+             through="resize", on="full"),
+    _refused("another number of devices", {
         "spec.containers.0.resources.requests": {"cpu": "500m", "memory": "128Mi", "example.com/gpu": "2"},
-        "spec.containers.0.resources.limits": {"cpu": "1", "memory": "256Mi", "example.com/gpu": "2"},
-        "spec.initContainers.0.resources": {"requests": {"cpu": "1"}}},
-        forbidden("spec", "only cpu and memory resources are mutable"),
-        forbidden("spec", "resources for non-sidecar init containers are immutable"), through="resize", on="full"),
+        "spec.containers.0.resources.limits": {"cpu": "1", "memory": "256Mi", "example.com/gpu": "2"}},
+        forbidden("spec", "only cpu and memory resources are mutable"), through="resize", on="full"),
     _refused("no request any more", {
         "spec.containers.0.resources.requests": {"memory": "128Mi", "example.com/gpu": "1"},
         "spec.containers.0.resources.limits": {"memory": "256Mi", "example.com/gpu": "1"}},

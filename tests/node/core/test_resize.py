@@ -267,3 +267,37 @@ async def test_a_static_pod_is_never_resized(world: Any) -> None:
     promised = {"metadata": {"uid": "u", "annotations": {"kubernetes.io/config.source": "file"}}, "spec": {}}
     found = infeasible(promised, promised, {"cpu": 8000})
     assert found == Verdict("Infeasible", "In-place resize of static-pods is not supported")
+
+
+def resize_first(world: Any, path: str, amount: str) -> None:
+    pod = world.api.objects[path]
+    [container] = pod["spec"]["initContainers"]
+    spec = {**pod["spec"], "initContainers": [{**container, "resources": cpu(amount)}]}
+    world.api.store(path, {**pod, "spec": spec}, "MODIFIED")
+
+
+def shown_first(world: Any, path: str) -> Any:
+    [status] = world.api.status(path)["initContainerStatuses"]
+    return status.get("resources", {}).get("limits", {}).get("cpu"), status["allocatedResources"]["cpu"]
+
+
+async def test_an_init_container_is_resized_while_it_runs_and_when_it_has_ended_nothing_begins(world: Any) -> None:
+    """KEP-1287: not only sidecars (InPlacePodVerticalScalingInitContainers)"""
+    first = {"name": "first", "image": "demo:1", "resources": cpu("100m")}
+    main = {"name": "main", "image": "demo:1", "resources": cpu("100m")}
+    path = world.api.add_pod("web", initContainers=[first], containers=[main])
+    await world.api.until(lambda: world.running("first"))
+    [running] = world.running("first")
+    await world.api.until(lambda: world.api.status(path).get("initContainerStatuses"))
+    resize_first(world, path, "300m")
+    await world.api.until(lambda: shown_first(world, path) == ("300m", "300m"))
+    assert world.runtime.config_of(running).resources.cpu_quota == 30_000
+    assert world.running("first") == [running] and not world.running()
+    world.runtime.exit_container(running)
+    await ready(world, path)
+    told = len(world.api.reasons())
+    resize_first(world, path, "200m")
+    await world.api.until(lambda: "ResizeCompleted" in world.api.reasons()[told:])
+    await world.api.until(lambda: not world.api.condition(path, "PodResizeInProgress"))
+    assert quota(world) == 10_000 and not world.running("first")
+    assert set(world.api.reasons()[told:]) <= {"ResizeStarted", "ResizeCompleted"}

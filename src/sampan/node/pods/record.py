@@ -187,7 +187,9 @@ def new_record(
             allocated[name] = given
     record.allocated = record.cgroup = allocated
     if checkpoint is not None:
-        record.allocated, record.cgroup = checkpoint.allocated, checkpoint.cgroup
+        # Agents of before promised nothing to containers that end before the main ones begin: they have what they ask.
+        first = {item["name"]: allocated[item["name"]] for item in spec.containers(pod, "init")}
+        record.allocated, record.cgroup = {**first, **checkpoint.allocated}, {**first, **checkpoint.cgroup}
         record.applied |= checkpoint.applied
         record.resizing = resizing.wished(pod) == record.allocated != record.cgroup
     if state is not None:

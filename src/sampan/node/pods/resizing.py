@@ -96,7 +96,10 @@ def turn(pod: Obj, promised: Obj, since: float) -> tuple[bool, int, bool, float]
 
 
 def wished(pod: Obj) -> dict[str, Obj]:
-    found = {container["name"]: container.get("resources") or {} for container in long_running(pod)}
+    """By name: of main containers and of those before them, whether these go on running or end (the gate
+    InPlacePodVerticalScalingInitContainers is locked)."""
+    wanted = (*parts(part(pod, "spec"), "containers"), *parts(part(pod, "spec"), "initContainers"))
+    found = {container["name"]: container.get("resources") or {} for container in wanted}
     if whole := part(pod, "spec").get("resources"):
         found[WHOLE] = whole
     return found

@@ -69,9 +69,8 @@ def validate_resize(new: Obj, old: Obj) -> Errors:
         return found + faults
     for key in reversed(_KINDS):
         for index, (container, before) in enumerate(zip(spec.get(key) or (), old_spec.get(key) or (), strict=True)):
-            if key == "containers" or _is_sidecar(before):
-                path = f"spec.{key}[{index}].resources"
-                found += _removed(container.get("resources"), before.get("resources"), path, "resource")
+            path = f"spec.{key}[{index}].resources"
+            found += _removed(container.get("resources"), before.get("resources"), path, "resource")
     for key in _KINDS:
         for container, before in zip(spec.get(key) or (), old_spec.get(key) or (), strict=True):
             found += _else_unchanged(container, before, key)
@@ -137,15 +136,14 @@ def _others(resources: Obj | None) -> Any:
 def _else_unchanged(container: Obj, before: Obj, key: str) -> Errors:
     if container == before:
         return []
-    if key == "initContainers" and not _is_sidecar(container):
-        return [errors.forbidden("spec", "resources for non-sidecar init containers are immutable")]
     rest, previous = ({**each, "resources": _others(each.get("resources"))} for each in (container, before))
     # Upstream's comparison loses the claims of the new one: a container with claims cannot be resized.
     has_claims = bool((before.get("resources") or {}).get("claims"))
     if rest == previous and not has_claims:
         return []
-    of_sidecars = " for sidecar containers" if key == "initContainers" else ""
-    return [errors.forbidden("spec", f"only cpu and memory resources{of_sidecars} are mutable")]
+    sort = "sidecar" if _is_sidecar(container) else "init"
+    of_init = f" for {sort} containers" if key == "initContainers" else ""
+    return [errors.forbidden("spec", f"only cpu and memory resources{of_init} are mutable")]
 
 
 def _merge_ephemeral_containers(kind: Kind, new: Obj, old: Obj) -> Obj:
