@@ -153,6 +153,10 @@ class Provisioner:
         if storage_class is None or self._volumes.get("", name) is not None:
             self._unsure.pop(key, None)
             return
+        if (source := sources.of(claim)) is not None and sources.is_of_a_populator(source):
+            told = "Assuming an external populator will provision the volume"
+            self._recorder.event(claim, "Normal", "Provisioning", told)
+            return
         if self._config.node and not claim_facts.annotation(claim, claim_facts.SELECTED_NODE):
             await self._claim_for_here(claim)
             return
@@ -242,15 +246,15 @@ class Provisioner:
             if snapshot is not None and (bound := snapshots.bound_content(snapshot)):
                 content = await self._find(snapshots.VOLUME_SNAPSHOT_CONTENTS, bound)
             return sources.from_snapshot(claim, snapshot, content, name, self._driver.name)
-        if sources.is_claim(source):
-            origin = self._claims.get(namespace, name)
-            volume = None if origin is None else self._volumes.get("", claim_facts.volume_name(origin))
-            found = sources.from_claim(claim, origin, volume, name, self._driver.name)
-            assert origin is not None, "it has been looked at"
-            if sources.CLONING not in objects.finalizers(origin):
-                await self._set_finalizers(origin, [*objects.finalizers(origin), sources.CLONING])
-            return found
-        raise Refused(f"unsupported dataSource kind {text(source, 'kind')}: somebody else's populator has to fill it")
+        if not sources.is_claim(source):
+            raise Refused(f"the PVC source does not belong to the right APIGroup: {text(source, 'apiGroup') or 'core'}")
+        origin = self._claims.get(namespace, name)
+        volume = None if origin is None else self._volumes.get("", claim_facts.volume_name(origin))
+        found = sources.from_claim(claim, origin, volume, name, self._driver.name)
+        assert origin is not None, "it has been looked at"
+        if sources.CLONING not in objects.finalizers(origin):
+            await self._set_finalizers(origin, [*objects.finalizers(origin), sources.CLONING])
+        return found
 
     async def _find(self, resource: Any, name: str, namespace: str | None = None) -> Obj | None:
         try:

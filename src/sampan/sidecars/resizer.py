@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from sampan.api import objects, quantity
 from sampan.api.clock import Clock, format_time
-from sampan.api.errors import ApiError, NotFound, ServiceUnavailable
+from sampan.api.errors import ApiError, Forbidden, NotFound, ServiceUnavailable
 from sampan.api.reading import part, parts, text, texts
-from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from sampan.api.storage import claims, volumes
 from sampan.api.storage.secretrefs import SecretRef
 from sampan.api.types import Obj
@@ -33,6 +33,8 @@ from sampan.sidecars.here import Here
 _GROWING: Final = "ControllerResizeInProgress"
 _INFEASIBLE: Final = "ControllerResizeInfeasible"
 _NODE: Final = "NodeResizePending"
+#: between two looks whether the pods of a volume that grows only without any have ended
+_IN_USE_SECONDS: Final = 30.0
 #: states that are the node's to end
 _OF_NODE: Final = (_NODE, "NodeResizeInProgress", "NodeResizeInfeasible")
 
@@ -86,6 +88,8 @@ class Resizer:
         self._here = Here(informers, config.node)
         self._claims = informers.informer(PERSISTENT_VOLUME_CLAIMS)
         self._volumes = informers.informer(PERSISTENT_VOLUMES)
+        #: claims, by uid, whose driver said that it grows nothing that is in use
+        self._in_use: dict[ObjectKey, str] = {}
         waited = [self._volumes, *([self._here.informer] if self._here.informer is not None else [])]
         self._controller: Controller[ObjectKey] = Controller(
             "csi-resizer", self.sync, workers=config.workers, informers=waited
@@ -102,15 +106,37 @@ class Resizer:
         claim = self._claims.get(*key)
         volume = None if claim is None else self._volumes.get("", claims.volume_name(claim))
         if claim is None or volume is None or not volumes.is_for(volume, claim):
+            self._in_use.pop(key, None)
             return DONE
         ours = text(part(part(volume, "spec"), "csi"), "driver") == self._driver.name
         if not ours or not self._here.reaches(volume) or not wants_more(claim, volume):
             return DONE
+        if self._in_use.get(key) == objects.uid(claim) and await self._is_used(claim):
+            told = (
+                f"Unable to expand {'/'.join(key)} because CSI driver {self._driver.name} only supports offline "
+                "expansion and volume is currently in-use"
+            )
+            self._recorder.event(claim, "Warning", "VolumeResizeFailed", told)
+            return Result(_IN_USE_SECONDS)
+        self._in_use.pop(key, None)
         try:
             await self._grow(claim, volume)
         except NotFound:
             pass
         return DONE
+
+    async def _is_used(self, claim: Obj) -> bool:
+        """By a pod that has not ended. Read when there is a reason, which few drivers give; without the right to read
+        pods the driver is asked again and again."""
+        try:
+            found = await self._client.list(PODS, objects.namespace(claim))
+        except Forbidden:
+            return False
+        return any(
+            text(part(pod, "status"), "phase") not in ("Succeeded", "Failed")
+            and any(each.name == objects.name(claim) for each in claims.claims_of_pod(pod))
+            for pod in parts(found, "items")
+        )
 
     async def _grow(self, claim: Obj, volume: Obj) -> None:
         size, now = claims.requested(claim), format_time(self._clock.now())
@@ -159,6 +185,8 @@ class Resizer:
         except (DriverError, Refused, ValueError) as error:
             words = f'resize volume "{objects.name(volume)}" by resizer "{self._driver.name}" failed: {error}'
             self._recorder.event(claim, "Warning", "VolumeResizeFailed", words)
+            if isinstance(error, DriverError) and error.code == "FailedPrecondition":
+                self._in_use[key_of(claim)] = objects.uid(claim)
             if isinstance(error, Infeasible):
                 now = format_time(self._clock.now())
                 asked = claims.requested(claim)

@@ -29,6 +29,12 @@ def is_claim(source: Obj) -> bool:
     return text(source, "kind") == "PersistentVolumeClaim" and not text(source, "apiGroup")
 
 
+def is_of_a_populator(source: Obj) -> bool:
+    """It is of a kind that no provisioner knows, so somebody else makes a volume of it. By the kind alone, as
+    upstream."""
+    return text(source, "kind") not in ("VolumeSnapshot", "PersistentVolumeClaim")
+
+
 def check_place(source: Obj, claim: Obj) -> None:
     """Raises Refused: data of another namespace is nobody's to take."""
     if text(source, "namespace") not in ("", objects.namespace(claim)):

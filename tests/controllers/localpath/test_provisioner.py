@@ -309,3 +309,13 @@ def test_killed_at_any_point_each_claim_has_one_volume_and_deleted_ones_leave_no
             await asyncio.sleep(120)
 
     virtual.run(scenario())
+
+
+async def test_a_claim_whose_data_a_populator_brings_is_left_to_it(api: Any, nodes: WithNodes, wait: Any) -> None:
+    api.add(NODES, node())
+    api.add(STORAGE_CLASSES, storage_class())
+    source = {"apiGroup": "hello.example.com", "kind": "Hello", "name": "h"}
+    api.add(PERSISTENT_VOLUME_CLAIMS, claim(dataSource=source, dataSourceRef=source))
+    await wait.until(lambda: told(api))
+    assert told(api) == [("Provisioning", "Assuming an external populator will provision the volume")]
+    assert not api.all(PERSISTENT_VOLUMES)

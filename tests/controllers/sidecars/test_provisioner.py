@@ -386,3 +386,17 @@ def test_a_driver_that_changes_no_attributes_gets_no_claim_with_a_class_of_them(
         assert any(words in message for _, message in events(world))
 
     virtual.run(main())
+
+
+def test_a_claim_whose_data_a_populator_brings_is_left_to_it(new_world: Any, run_with: Any) -> None:
+    async def main() -> None:
+        world = new_world()
+        world.storage_class()
+        source = {"apiGroup": "hello.example.com", "kind": "Hello", "name": "h"}
+        async with run_with(world.context, provisioner(world)):
+            world.claim(dataSourceRef=source, dataSource=source)
+            await asyncio.sleep(600)
+        assert not world.driver.requests
+        assert set(events(world)) == {("Provisioning", "Assuming an external populator will provision the volume")}
+
+    virtual.run(main())

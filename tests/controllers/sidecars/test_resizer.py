@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sampan.api.resources import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from sampan.api.resources import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from sampan.csi.pb import csi_pb2 as csi
 from sampan.sidecars.resizer import Resizer
 from sampan.testing import virtual
@@ -113,5 +113,31 @@ def test_volumes_of_others_are_left_alone(new_world: Any, run_with: Any) -> None
         async with run_with(world.context, resizer(world)):
             await asyncio.sleep(5)
         assert not world.driver.requests and not world.api.all(EVENTS)
+
+    virtual.run(main())
+
+
+def test_a_driver_that_grows_nothing_in_use_is_asked_again_when_the_pods_have_ended(
+    new_world: Any, run_with: Any
+) -> None:
+    async def main() -> None:
+        world = new_world()
+        world.driver.faults = ["FailedPrecondition"]
+        bound(world)
+        volume = {"name": "d", "persistentVolumeClaim": {"claimName": "data"}}
+        pod = {"metadata": {"name": "p", "namespace": "ns"}, "spec": {"volumes": [volume]}, "status": {}}
+        world.api.add(PODS, pod)
+        async with run_with(world.context, resizer(world)):
+            await asyncio.sleep(600)
+            assert world.driver.count("ControllerExpandVolume") == 1
+            words = (
+                "Unable to expand ns/data because CSI driver d.example only supports offline expansion and volume is "
+                "currently in-use"
+            )
+            assert words in [each["message"] for each in world.api.all(EVENTS) if each["type"] == "Warning"]
+            world.api.change(PODS, "ns", "p", lambda found: found.update(status={"phase": "Succeeded"}))
+            await asyncio.sleep(60)
+        assert world.driver.count("ControllerExpandVolume") == 2
+        assert world.volume()["spec"]["capacity"] == {"storage": "2Gi"}
 
     virtual.run(main())

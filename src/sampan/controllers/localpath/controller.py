@@ -85,6 +85,10 @@ class LocalPathProvisioner:
     async def _provision(self, claim: Obj, storage_class: Obj) -> None:
         if self._volumes.get("", plan.volume_name(claim)) is not None:
             return
+        if plan.awaits_populator(claim):
+            told = "Assuming an external populator will provision the volume"
+            self._recorder.event(claim, "Normal", "Provisioning", told)
+            return
         chosen = claims.annotation(claim, claims.SELECTED_NODE) or ""
         node = self._nodes.get("", chosen)
         try:

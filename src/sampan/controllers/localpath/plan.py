@@ -32,6 +32,13 @@ def is_wanted(claim: Obj, storage_class: Obj | None) -> bool:
     return not claims.is_delayed(storage_class) or bool(claims.annotation(claim, claims.SELECTED_NODE))
 
 
+def awaits_populator(claim: Obj) -> bool:
+    """Its data comes from a kind that is neither a claim nor a snapshot: somebody else makes the volume."""
+    spec = part(claim, "spec")
+    source = part(spec, "dataSourceRef") or part(spec, "dataSource")
+    return bool(source) and text(source, "kind") not in ("PersistentVolumeClaim", "VolumeSnapshot")
+
+
 def volume_name(claim: Obj) -> str:
     return f"pvc-{objects.uid(claim)}"
 
