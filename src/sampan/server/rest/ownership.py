@@ -14,12 +14,12 @@ from sampan.api import errors
 from sampan.api.apply import applying, managers
 from sampan.api.apply.applying import Conversion, Seen, Steps
 from sampan.api.apply.comparing import compare
-from sampan.api.apply.interned import SETS
+from sampan.api.apply.making import made
 from sampan.api.apply.managers import Identity, Managed
 from sampan.api.apply.resets import reset_by
 from sampan.api.apply.sets import Fields
 from sampan.api.apply.shapes import Shape, Struct, shape_of
-from sampan.api.apply.updating import UNOWNED, Comparisons, track
+from sampan.api.apply.updating import Comparisons, track
 from sampan.api.clock import format_time
 from sampan.api.kind import Kind
 from sampan.api.objects import copy_of
@@ -91,8 +91,7 @@ async def own_changes(
 
 def _own_all(kind: Kind, obj: Obj, who: Identity, now: str, reset: Fields) -> None:
     """Of an object that is made where one version says all."""
-    comparison = compare(kind_shape(kind), zero_of(kind), obj)
-    fields = SETS.written(comparison, reset, UNOWNED)
+    fields = made(kind_shape(kind), zero_of(kind), obj, reset)
     if fields:
         obj["metadata"]["managedFields"] = [managers.new_entry(who, kind.api_version, fields, now)]
 

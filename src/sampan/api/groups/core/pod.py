@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from sampan.api import gates
 from sampan.api.groups.core import (
+    pod_known,
     pod_printing,
     pod_status_rules,
     pod_strategy,
@@ -20,7 +21,7 @@ from sampan.api.groups.core import (
 )
 from sampan.api.groups.core.pod_defaults import default_pod
 from sampan.api.kind import Kind, Subresource
-from sampan.api.pods.qos import compute_qos_class
+from sampan.api.pods.qos import QosClass, compute_qos_class
 from sampan.api.pods.status import is_terminal
 from sampan.api.types import Obj
 from sampan.api.validation import pod as pod_validation
@@ -72,7 +73,7 @@ def _grace_seconds(pod: Obj, wanted_seconds: int | None) -> int:
 
 def _prepare_create(pod: Obj) -> Sequence[str]:
     spec = pod.get("spec") or {}
-    pod["status"] = {"phase": "Pending", "qosClass": compute_qos_class(pod)}
+    pod["status"] = {"phase": "Pending", "qosClass": _qos_class(pod)}
     if spec.get("schedulingGates"):
         pod["status"]["conditions"] = [
             {
@@ -87,9 +88,24 @@ def _prepare_create(pod: Obj) -> Sequence[str]:
     return pod_strategy.complete(pod)
 
 
+def _qos_class(pod: Obj) -> QosClass:
+    known = pod_known.of(pod)
+    if known is None:
+        return compute_qos_class(pod)
+    if known.qos is None:
+        known.qos = compute_qos_class(pod)
+    return known.qos
+
+
 def _validate(pod: Obj) -> Errors:
+    known = pod_known.of(pod)
+    if known is not None and known.sound:
+        return []
     name = (pod.get("metadata") or {}).get("name", "")
-    return pod_validation.new_pod(pod, Options(is_pod=True, pod_name=name))
+    found = pod_validation.new_pod(pod, Options(is_pod=True, pod_name=name))
+    if known is not None:
+        known.sound = not found
+    return found
 
 
 KINDS = (

@@ -12,7 +12,7 @@ from typing import Final
 
 from sampan.api import names
 from sampan.api.errors import quoted
-from sampan.api.groups.core import container_warnings, volume_overlaps
+from sampan.api.groups.core import container_warnings, pod_known, volume_overlaps
 from sampan.api.groups.core.container_warnings import SECCOMP_POD, SECCOMP_TEXT
 from sampan.api.types import Obj
 from sampan.api.validation import addresses
@@ -56,8 +56,13 @@ def of_pod(new: Obj, old: Obj | None) -> Sequence[str]:
     """For ``Kind.warnings`` of Pod."""
     if old is not None:
         return ()
-    found = name_in_hostnames(new, "the Pod's hostname")
-    return found + _of_spec(new.get("spec") or {}, new.get("metadata") or {}, "")
+    of_name, known = name_in_hostnames(new, "the Pod's hostname"), pod_known.of(new)
+    if known is not None and known.quiet:
+        return of_name
+    found = _of_spec(new.get("spec") or {}, new.get("metadata") or {}, "")
+    if known is not None:
+        known.quiet = not found
+    return of_name + found
 
 
 def of_template(template: Obj | None, path: str) -> list[str]:
