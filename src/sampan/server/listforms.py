@@ -1,49 +1,77 @@
 """How the bytes of a list are made: of its items, which are the same for every answer, and of what differs.
 
-``lists`` keeps them. The items are made in portions: of JSON, which is spliced, in turns of the loop; of protobuf,
-which is encoded, in a thread.
+``lists`` keeps them. The items are made in portions (``portions``), and of a list that was made before only those in
+which something changed: of JSON, which is spliced, in turns of the loop; of protobuf, which is encoded, in a thread.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import orjson
 
 from sampan.api import errors, protobuf
+from sampan.server.portions import Portion, parts
 from sampan.server.results import Page
 from sampan.server.storage import Versioned, View
 from sampan.server.threads import paced
-from sampan.server.turns import COPIED_BYTES, DECODED_BYTES, turns, value_length
+from sampan.server.turns import COPIED_BYTES, value_length
 from sampan.store.protocol import EntryDamaged
 
 Warn = Callable[[str], None]
 _TAIL: Final = b"]}\n"
 #: items of more stored bytes are encoded in a thread
 _ENCODED_AT_ONCE: Final = 16 * 1024
+#: of stored values: a change costs the encoding of one portion, and every answer the joining of all
+_SPLICED_PORTION: Final = 128 * 1024
+_ENCODED_PORTION: Final = 128 * 1024
 
 
 class ListFormat(Protocol):
     name: str
+    #: stored bytes that become one portion
+    portion_bytes: int
 
     def head(self, view: View, page: Page) -> bytes:
         """All that differs between answers of the same items."""
         ...
 
-    async def pieces(self, view: View, entries: Sequence[Versioned], warn: Warn) -> list[bytes]:
-        """The items of these entries; no piece is empty. ``warn`` is told of those that cannot be read."""
+    async def piece(self, view: View, entries: Sequence[Versioned], warn: Warn) -> bytes:
+        """The items of these entries. ``warn`` is told of those that cannot be read."""
         ...
 
     def parts(self, view: View, page: Page, pieces: Sequence[bytes]) -> list[bytes]:
-        """The whole answer, in parts."""
+        """The whole answer, in parts. No piece is empty."""
         ...
+
+
+async def portions(
+    form: ListFormat, view: View, entries: Sequence[Versioned], before: Sequence[Portion], warn: Warn
+) -> list[Portion]:
+    """A list's items, in key order, in this form; ``before``: what was made of it the last time. Others get their turns
+    meanwhile."""
+    found: list[Portion] = []
+    worked = 0
+    for part in parts(entries, before, form.portion_bytes):
+        if part.kept is not None:
+            found.append(part.kept)
+            continue
+        if worked >= COPIED_BYTES:
+            await asyncio.sleep(0)
+            worked = 0
+        some = entries[part.start : part.end]
+        found.append(Portion(some[0].key, part.revisions, await form.piece(view, some, warn)))
+        worked += form.portion_bytes
+    return found
 
 
 class _Json:
     """Items are spliced from the stored bytes: only for a spliced view."""
 
     name = "json"
+    portion_bytes = _SPLICED_PORTION
 
     def head(self, view: View, page: Page) -> bytes:
         return b'%s%s,"items":[' % (view.list_head, orjson.dumps(page.metadata()))
@@ -55,16 +83,7 @@ class _Json:
         parts[-1 if pieces else 1 :] = [_TAIL]
         return parts
 
-    async def pieces(self, view: View, entries: Sequence[Versioned], warn: Warn) -> list[bytes]:
-        pieces = []
-        async for portion in turns(entries, COPIED_BYTES):
-            piece = self._join(view, portion, warn)
-            if piece:
-                pieces.append(piece)
-        return pieces
-
-    @staticmethod
-    def _join(view: View, entries: Sequence[Versioned], warn: Warn) -> bytes:
+    async def piece(self, view: View, entries: Sequence[Versioned], warn: Warn) -> bytes:
         # Views of the stored values, copied once into the whole: a copy of each first takes five times as long.
         skipped = view.storage.head_length
         parts: list[bytes | memoryview] = []
@@ -85,6 +104,7 @@ class _Protobuf:
     """Raises NotAcceptable for a kind without that form."""
 
     name = "protobuf"
+    portion_bytes = _ENCODED_PORTION
 
     def head(self, view: View, page: Page) -> bytes:
         return orjson.dumps(page.metadata())
@@ -92,17 +112,13 @@ class _Protobuf:
     def parts(self, view: View, page: Page, pieces: Sequence[bytes]) -> list[bytes]:
         return _list_form(view).body(page.metadata(), pieces)
 
-    async def pieces(self, view: View, entries: Sequence[Versioned], warn: Warn) -> list[bytes]:
-        form, pieces = _list_form(view), []
-        async for portion in turns(entries, DECODED_BYTES):
-            warned: list[str] = []
-            heavy = sum(map(value_length, portion)) > _ENCODED_AT_ONCE
-            piece = await paced(heavy, self._encoded, form, view, portion, warned)
-            for text in warned:
-                warn(text)
-            if piece:
-                pieces.append(piece)
-        return pieces
+    async def piece(self, view: View, entries: Sequence[Versioned], warn: Warn) -> bytes:
+        warned: list[str] = []
+        heavy = sum(map(value_length, entries)) > _ENCODED_AT_ONCE
+        piece = await paced(heavy, self._encoded, _list_form(view), view, entries, warned)
+        for text in warned:
+            warn(text)
+        return piece
 
     @staticmethod
     def _encoded(form: protobuf.ListForm, view: View, entries: Sequence[Versioned], warned: list[str]) -> bytes:
@@ -110,13 +126,12 @@ class _Protobuf:
         found = []
         for entry in entries:
             try:
-                value = _value(view, entry)
-                obj = view.storage.decode(value, entry.revision)
+                obj = view.storage.decode(_value(view, entry), entry.revision)
                 found.append(form.items([view.from_stored_now(obj)]))
             except EntryDamaged as error:
                 warned.append(left_out(error))
             except protobuf.NotEncodable:
-                warned.append(left_out(EntryDamaged(getattr(entry, "key", ""), entry.revision)))
+                warned.append(left_out(EntryDamaged(entry.key, entry.revision)))
         return b"".join(found)
 
 

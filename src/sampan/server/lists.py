@@ -1,9 +1,10 @@
 """The bytes of whole lists, kept until something in them changes.
 
 Clients list the same things again and again: every controller at its start, every dashboard each few seconds. A list's
-items are joined once for each question and format, and joined anew only after a change below its prefix; as long as not
-even the revision has changed, the whole answer is the one that was given last. What takes longer than a few
-milliseconds is done in turns, or in a thread. How a list is made of its items is in ``listforms``.
+items are joined once for each question and format, and after a change below its prefix only the portion in which
+something changed is made anew; as long as not even the revision has changed, the whole answer is the one that was given
+last. What takes longer than a few milliseconds is done in turns, or in a thread. How a list is made of its items is in
+``listforms``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sampan.server.listforms import JSON, ListFormat
+from sampan.server.listforms import JSON, ListFormat, portions
+from sampan.server.portions import Portion
 from sampan.server.results import Page
 from sampan.server.storage import View
 from sampan.server.turns import joined
@@ -30,13 +32,14 @@ _COPIED_AT_ONCE = 256 * 1024
 
 
 class _Kept:
-    """``pieces``: the items as the format has them. ``body``: the last answer made of them, under this ``head``."""
+    """``portions``: the items as the format has them. ``body``: the last answer made of them, under this ``head``."""
 
-    __slots__ = ("body", "head", "items_bytes", "pieces", "question_bytes", "used", "version")
+    __slots__ = ("body", "head", "items_bytes", "pieces", "portions", "question_bytes", "used", "version")
 
-    def __init__(self, version: int, pieces: Sequence[bytes], question_bytes: int) -> None:
-        self.version, self.pieces, self.question_bytes = version, pieces, question_bytes
-        self.items_bytes = sum(map(len, pieces))
+    def __init__(self, version: int, portions: Sequence[Portion], question_bytes: int) -> None:
+        self.version, self.portions, self.question_bytes = version, portions, question_bytes
+        self.pieces = [portion.piece for portion in portions]
+        self.items_bytes = sum(portion.cost for portion in portions)
         self.head = self.body = b""
         self.used = True
 
@@ -61,19 +64,19 @@ class ListMemo:
         """The bytes of a page (in JSON of a spliced view only). ``warn`` is told of entries that cannot be read.
 
         Raises what the form does."""
-        found = self.body_now(view, page, form)
-        if found is not None:
-            return found
+        body = self.body_now(view, page, form)
+        if body is not None:
+            return body
         head = form.head(view, page)
         kept = self._find(view, page, form)
         if kept is None:
             warned: list[str] = []
-            pieces = await form.pieces(view, await page.entries(), warned.append)
+            found = await portions(form, view, await page.entries(), self._before(view, page, form), warned.append)
             for text in warned:
                 warn(text)
-            if warned or page.question is None or sum(map(len, pieces)) > self._limit_one:
-                return await joined(form.parts(view, page, pieces))
-            kept = _Kept(page.version, pieces, _question_bytes(page.question))
+            if warned or page.question is None or sum(len(portion.piece) for portion in found) > self._limit_one:
+                return await joined(form.parts(view, page, [each.piece for each in found if each.piece]))
+            kept = _Kept(page.version, found, _question_bytes(page.question))
         body = await joined(form.parts(view, page, kept.pieces))
         self._keep(view, page, form, kept, head, body)
         return body
@@ -90,10 +93,16 @@ class ListMemo:
             self._keep(view, page, form, kept, head, b"".join(form.parts(view, page, kept.pieces)))
         return kept.body
 
+    def _before(self, view: View, page: Page, form: ListFormat) -> Sequence[Portion]:
+        """What was made of the same list when something in it was another."""
+        question = _question(view, page, form)
+        kept = self._kept.get(question) if question is not None else None
+        return kept.portions if kept is not None else ()
+
     def _find(self, view: View, page: Page, form: ListFormat) -> _Kept | None:
-        if page.question is None:
+        question = _question(view, page, form)
+        if question is None:
             return None
-        question = (form.name, view.kind.group, *page.question)
         kept = self._kept.get(question)
         if kept is None or kept.version != page.version:
             return None
@@ -102,9 +111,9 @@ class ListMemo:
         return kept
 
     def _keep(self, view: View, page: Page, form: ListFormat, kept: _Kept, head: bytes, body: bytes) -> None:
-        if page.question is None:
+        question = _question(view, page, form)
+        if question is None:
             return
-        question = (form.name, view.kind.group, *page.question)
         before = self._kept.get(question)
         if before is not None:
             if before.version > kept.version:
@@ -125,6 +134,10 @@ class ListMemo:
                 del self._kept[question]
                 self._bytes -= kept.cost
             kept.used = False
+
+
+def _question(view: View, page: Page, form: ListFormat) -> tuple[object, ...] | None:
+    return None if page.question is None else (form.name, view.kind.group, *page.question)
 
 
 def _question_bytes(question: tuple[object, ...]) -> int:

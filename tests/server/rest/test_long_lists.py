@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -11,6 +11,7 @@ import pytest
 
 from sampan.api.resources import CONFIG_MAPS
 from sampan.client.client import Client
+from sampan.server import listforms
 from sampan.server.request import Request
 
 CMS = "/api/v1/namespaces/default/configmaps"
@@ -209,6 +210,36 @@ async def test_a_list_that_is_repeated_is_the_same_bytes(api: Any) -> None:
     assert second is not first
     assert orjson.loads(second)["metadata"] == {"resourceVersion": str(api.server.store.revision)}
     assert orjson.loads(second)["items"] == orjson.loads(first)["items"]
+
+
+@pytest.mark.parametrize("accept", ["application/json", PROTOBUF])
+async def test_after_a_change_only_what_is_near_it_is_made_anew(
+    api: Any, accept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(api, 600, 1000)
+    form = listforms.PROTOBUF if accept == PROTOBUF else listforms.JSON
+    worked: list[int] = []
+    piece = form.piece
+
+    async def counted(view: Any, entries: Sequence[Any], warn: Any) -> bytes:
+        worked.append(len(entries))
+        return await piece(view, entries, warn)
+
+    monkeypatch.setattr(form, "piece", counted)
+    assert len(names(await api("GET", CMS, accept=accept))) == sum(worked) == 600
+    changes = [("DELETE", f"{CMS}/n0300", None), ("POST", CMS, {"metadata": {"name": "n0300x"}})]
+    for method, url, sent in (
+        *changes,
+        ("PUT", f"{CMS}/n0599", {"metadata": {"name": "n0599"}, "data": {"changed": "yes"}}),
+    ):
+        worked.clear()
+        assert (await api(method, url, sent)).status in (200, 201)
+        answer = await api("GET", CMS, accept=accept)
+        assert 0 < sum(worked) < 200
+        expected = await api("GET", f"{CMS}?limit=1000", accept="application/json")
+        assert names(answer) == names(expected)
+        if accept != PROTOBUF:
+            assert answer.obj["items"] == expected.obj["items"]
 
 
 async def test_long_selectors_are_not_kept_and_others_count_with_their_question(api: Any) -> None:

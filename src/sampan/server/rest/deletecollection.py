@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
 
 from sampan.api import errors
 from sampan.server.options import parse_list_options
 from sampan.server.request import Request
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.delete import check_preconditions, delete_object, read_options
-from sampan.server.rest.list import Keyed, read_page
+from sampan.server.rest.list import read_page
 from sampan.server.results import Page, PageResult
 from sampan.server.storage import Stored, Versioned
 from sampan.server.target import Target
@@ -30,7 +28,7 @@ async def delete_collection(ctx: RestContext, request: Request) -> PageResult:
     gate = asyncio.Semaphore(_CONCURRENCY)
     results: list[Versioned] = []
 
-    async def remove(entry: Keyed) -> None:
+    async def remove(entry: Versioned) -> None:
         namespace, _, name = entry.key.removeprefix(target.storage.prefix).rpartition("/")
         one = Target(target.view, namespace, name)
         async with gate:
@@ -50,7 +48,7 @@ async def delete_collection(ctx: RestContext, request: Request) -> PageResult:
 
     try:
         async with asyncio.TaskGroup() as group:
-            for entry in cast(Sequence[Keyed], await page.entries()):  # of what was read, not of what was written
+            for entry in await page.entries():  # of what was read, not of what was written
                 group.create_task(remove(entry), name=f"delete {target.kind.plural}")
     except* errors.ApiError as raised:
         raise _first(raised) from raised

@@ -10,7 +10,6 @@ import base64
 import posixpath
 import re
 from collections.abc import Sequence
-from typing import Protocol
 
 import orjson
 
@@ -40,11 +39,6 @@ _LONGEST_TOKEN = 8 * 1024
 _FOREIGN = "it is no token that this server made"
 #: how many entries of history are read at a time when a selector may drop most of them
 _HISTORY_PAGE = 1000
-
-
-class Keyed(Versioned, Protocol):
-    @property
-    def key(self) -> str: ...
 
 
 class ExpiredContinue(errors.Expired):
@@ -106,7 +100,7 @@ def _check_horizon(horizon: Horizon, revision: int) -> None:
         raise Compacted(revision, horizon.oldest)
 
 
-def _cut(selection: Selection, entries: Sequence[Keyed], revision: int, limit: int, remaining: int | None) -> Page:
+def _cut(selection: Selection, entries: Sequence[Versioned], revision: int, limit: int, remaining: int | None) -> Page:
     """The page of these entries, of which there is at least one more than ``limit`` if there are more at all."""
     if not limit or len(entries) <= limit:
         return Page.of(entries, revision)
