@@ -162,6 +162,7 @@ class NodeAgent:
             features=lambda: self.registration.features,
             weigh_resize=self._desk.weigh,
             cpus=lambda uid, name: self._cpus.cpus(uid, name),
+            page_sizes=tuple(machine.hugepages) if machine.bounds_hugepages else (),
             memory_nodes=lambda uid, name: self._memory.nodes(uid, name),
             room_made=self._room_made,
             starts=asyncio.Semaphore(config.parallel_starts),

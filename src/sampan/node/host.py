@@ -7,7 +7,8 @@ runtime's. Methods that are not ``async`` return at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,6 +43,10 @@ class Machine:
     swap_bytes: int = 0
     #: The kernel bounds the swap of a cgroup (version 2).
     bounds_swap: bool = False
+    #: bytes of huge pages by resource name (``hugepages-2Mi``), part of ``memory_bytes``
+    hugepages: Mapping[str, int] = field(default_factory=dict)
+    #: The kernel holds cgroups to the huge pages that they are given.
+    bounds_hugepages: bool = False
     #: cgroup version 2; the hybrid layout counts as version 1.
     unified_cgroups: bool = False
 

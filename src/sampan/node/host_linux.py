@@ -21,7 +21,7 @@ from sampan.node.config import NodeConfig
 from sampan.node.eviction.meter_linux import LinuxMeter
 from sampan.node.host import Disk, Load, Machine
 from sampan.node.images.build import go_architecture
-from sampan.node.numa import Cell, read_cells
+from sampan.node.numa import Cell, page_sizes, read_cells, total_hugepages
 from sampan.node.processors import Topology, read_topology
 
 _HOSTS_FILE = "/etc/hosts"
@@ -30,7 +30,9 @@ _HOSTS_FILE = "/etc/hosts"
 class LinuxHost:
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
-        self._cgroups = CgroupManager(config.cgroup_root, config.cgroup_mount, pids_limit=config.pod_pids_limit)
+        self._cgroups = CgroupManager(
+            config.cgroup_root, config.cgroup_mount, pids_limit=config.pod_pids_limit, page_sizes=page_sizes()
+        )
         config.root_dir.mkdir(parents=True, exist_ok=True)
         self.meter = LinuxMeter(
             config, self.load, _memory("MemTotal") or 0, self._cgroups.pods_memory, self._cgroups.pod_processes
@@ -54,6 +56,8 @@ class LinuxHost:
             selinux=Path("/sys/fs/selinux/enforce").exists(),
             swap_bytes=_memory("SwapTotal") or 0,
             bounds_swap=self._cgroups.unified and _bounds_swap(self._config.cgroup_mount),
+            hugepages=total_hugepages(self.cells()),
+            bounds_hugepages=self._cgroups.bounds_hugepages,
             unified_cgroups=self._cgroups.unified,
         )
 

@@ -38,6 +38,7 @@ def hollow_machine(name: str, *, cpus: int = 8, memory_bytes: int = 32 * GIB, di
         kernel_version="simulated",
         os_image="Simulated",
         architecture="amd64",
+        hugepages={"hugepages-2Mi": 0},
     )
 
 

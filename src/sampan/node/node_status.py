@@ -39,7 +39,7 @@ def render_capacity(machine: Machine, config: NodeConfig) -> Obj:
     return {
         "cpu": str(machine.cpus),
         "ephemeral-storage": quantity.canonical(f"{machine.disk_bytes // 1024}Ki"),
-        "hugepages-2Mi": "0",
+        **{name: _quantity(size) for name, size in machine.hugepages.items()},
         "memory": quantity.canonical(f"{machine.memory_bytes // 1024}Ki"),
         "pods": str(config.max_pods),
         **config.extended_resources,
@@ -51,6 +51,7 @@ def render_allocatable(machine: Machine, config: NodeConfig) -> Obj:
     allocatable, reserved, hard = render_capacity(machine, config), reservations(config), config.eviction_thresholds
     millis = machine.cpus * 1000 - reserved.get("cpu", 0)
     memory = pods_memory_bytes(machine, config) - hard_amount(hard, "memory.available", machine.memory_bytes)
+    memory -= sum(machine.hugepages.values())  # they are given by themselves
     disk = machine.disk_bytes - reserved.get("ephemeral-storage", 0)
     disk -= hard_amount(hard, "nodefs.available", machine.disk_bytes)
     allocatable["cpu"] = quantity.canonical(f"{max(millis, 0)}m")
@@ -66,6 +67,10 @@ def reservations(config: NodeConfig) -> Amounts:
         for name, value in amounts(dict(listed)).items():
             total[name] = total.get(name, 0) + value
     return total
+
+
+def _quantity(size_bytes: int) -> str:
+    return quantity.format_quantity(size_bytes, "BinarySI")
 
 
 def check_reservations(config: NodeConfig, *, cpus: int, memory_bytes: int, disk_bytes: int) -> None:

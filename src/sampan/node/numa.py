@@ -43,6 +43,20 @@ def read_cells(memory_bytes: int, cpus: Cpus, directory: Path = _SYS, pages: Pat
     return tuple(found)
 
 
+def page_sizes(pages: Path = _PAGES) -> tuple[str, ...]:
+    """Resources of huge pages that the kernel can have, whether there are any or not."""
+    return tuple(_hugepages(pages))
+
+
+def kernel_name(resource: str) -> str:
+    """``2MB`` of ``hugepages-2Mi``: as cgroups and runtimes have it."""
+    size = quantity.value(resource.removeprefix(_PREFIX))
+    for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20)):
+        if size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size >> 10}KB"
+
+
 def total_hugepages(cells: Iterable[Cell]) -> dict[str, int]:
     """Bytes by resource name, of the whole machine."""
     total: dict[str, int] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sampan.node.config import NodeConfig
@@ -92,6 +94,16 @@ def test_more_that_is_reserved_than_there_is_is_told_in_the_kubelets_words(
         check_reservations(config, cpus=4, memory_bytes=2 << 30, disk_bytes=10 << 30)
     assert str(refused.value).startswith(f"invalid Node Allocatable configuration. {words}")
     assert str(refused.value).endswith("Expected capacity >= reservation.")
+
+
+def test_huge_pages_are_resources_of_their_own_and_no_memory_of_pods() -> None:
+    machine = replace(
+        hollow_machine("n", memory_bytes=8 << 30), hugepages={"hugepages-2Mi": 1 << 30, "hugepages-1Gi": 0}
+    )
+    config = NodeConfig(node_name="n", addresses=(), eviction_thresholds=())
+    capacity, allocatable = render_capacity(machine, config), render_allocatable(machine, config)
+    assert (capacity["memory"], capacity["hugepages-2Mi"], capacity["hugepages-1Gi"]) == ("8Gi", "1Gi", "0")
+    assert (allocatable["memory"], allocatable["hugepages-2Mi"]) == ("7Gi", "1Gi")
 
 
 def test_what_is_reserved_and_kept_free_is_not_allocatable() -> None:

@@ -48,6 +48,39 @@ def test_a_pods_cgroup_has_the_sum_of_its_containers_and_the_largest_init() -> N
     }
 
 
+@pytest.mark.parametrize(("unified", "file"), [(False, "limit_in_bytes"), (True, "max")])
+def test_a_pod_and_its_containers_are_held_to_their_huge_pages_and_to_none_of_other_sizes(
+    unified: bool, file: str
+) -> None:
+    one = {"resources": {"limits": {"hugepages-2Mi": "4Mi", "memory": "10Mi"}}}
+    sizes = ("hugepages-2Mi", "hugepages-1Gi")
+    both = pod(one, one)
+    assert settings.pod_settings(both, unified=unified, page_sizes=sizes)["hugetlb"] == {
+        f"hugetlb.2MB.{file}": str(8 * MIB),
+        f"hugetlb.1GB.{file}": "0",
+    }
+    assert "hugetlb" not in settings.pod_settings(both, unified=unified)
+    container = both["spec"]["containers"][0]
+    given = resources.container_resources(both, container, GIB, page_sizes=sizes)
+    assert given.hugepage_limits == {"2MB": 4 * MIB, "1GB": 0}
+    assert resources.container_resources(both, container, GIB).hugepage_limits == {}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_huge_pages_are_bounded_where_the_kernel_can(version: int, tmp_path: Path) -> None:
+    if version == 2:
+        (tmp_path / "cgroup.controllers").write_text("cpu memory hugetlb\n")
+    else:
+        (tmp_path / "hugetlb").mkdir()
+    manager = CgroupManager("/sampan", tmp_path, page_sizes=("hugepages-64Ki",))
+    assert manager.bounds_hugepages
+    path = await manager.create(pod(asking("1")))
+    directory = tmp_path / path.lstrip("/") if version == 2 else tmp_path / "hugetlb" / path.lstrip("/")
+    file = "hugetlb.64KB.max" if version == 2 else "hugetlb.64KB.limit_in_bytes"
+    assert (directory / file).read_text() == "0"
+    assert not CgroupManager("/sampan", tmp_path / "elsewhere").bounds_hugepages
+
+
 def test_a_pod_without_limits_is_not_limited() -> None:
     assert settings.pod_settings(pod(), unified=False) == {
         "cpu": {"cpu.shares": "2", "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "-1"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sampan.node.numa import Cell, read_cells, total_hugepages
+from sampan.node.numa import Cell, kernel_name, page_sizes, read_cells, total_hugepages
 from sampan.node.processors import Place, parse, read_topology
 
 MIB = 1 << 20
@@ -46,6 +46,15 @@ def test_a_kernel_that_tells_of_no_nodes_has_one_with_all_that_there_is(tmp_path
     assert read_cells(5 * MIB, parse("0-1"), tmp_path / "none", tmp_path / "pages") == (
         Cell(id=0, cpus=parse("0-1"), memory_bytes=5 * MIB, hugepages={"hugepages-2Mi": 4 * MIB}),
     )
+
+
+def test_sizes_of_pages_have_the_names_that_cgroups_give_them(tmp_path: Path) -> None:
+    names = ("hugepages-64kB", "hugepages-2048kB", "hugepages-1048576kB")
+    fill(tmp_path, {f"{name}/nr_hugepages": "0" for name in names})
+    sizes = page_sizes(tmp_path)
+    assert {size: kernel_name(size) for size in sizes} == {
+        "hugepages-64Ki": "64KB", "hugepages-2Mi": "2MB", "hugepages-1Gi": "1GB",
+    }  # fmt: skip
 
 
 def test_a_processor_is_of_a_socket_a_core_a_node_and_a_cache_as_far_as_the_kernel_tells(tmp_path: Path) -> None:

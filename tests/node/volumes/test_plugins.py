@@ -15,6 +15,7 @@ import pytest
 from sampan.api.clock import FixedClock
 from sampan.api.types import Obj
 from sampan.node.volumes import layout, records
+from sampan.node.volumes.emptydir import page_bytes
 from sampan.node.volumes.errors import VolumeError
 from sampan.node.volumes.manager import VolumeManager
 from sampan.node.volumes.mount import DirectoryMounter
@@ -218,6 +219,39 @@ def test_a_record_is_not_read_through_a_link(tmp_path: Path) -> None:
 async def test_types_of_persistent_volumes_are_none_of_pods(world: World) -> None:
     with pytest.raises(VolumeError, match='volume type "local" is not supported'):
         await world.mount({"name": "v", "local": {"path": "/"}})
+
+
+def huge(medium: str, *sizes: str) -> Obj:
+    found = pod("u1", {"name": "v", "emptyDir": {"medium": medium}})
+    found["spec"]["containers"] = [
+        {"name": f"c{index}", "resources": {"limits": {f"hugepages-{size}": size}}} for index, size in enumerate(sizes)
+    ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("medium", "sizes", "expected"),
+    [("HugePages", ["2Mi"], 2 << 20), ("HugePages-1Gi", ["2Mi", "1Gi"], 1 << 30), ("HugePages-2Mi", ["2Mi"], 2 << 20)],
+)
+def test_an_empty_dir_is_of_the_huge_pages_that_its_pod_asks_for(medium: str, sizes: list[str], expected: int) -> None:
+    assert page_bytes(medium, huge(medium, *sizes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("medium", "sizes", "words"),
+    [
+        ("HugePages", ["2Mi", "1Gi"], "medium HugePages can't be used if container requests multiple huge page sizes"),
+        ("HugePages", [], "hugepages storage requested, but there is no resource request for huge pages"),
+        ("HugePages-1Gi", ["2Mi"], "hugepages storage requested, but there is no resource request for huge pages"),
+        ("HugePages-big", ["2Mi"], 'unsupported storage medium "HugePages-big"'),
+    ],
+)
+async def test_huge_pages_that_the_pod_does_not_ask_for_are_no_medium(
+    world: World, medium: str, sizes: list[str], words: str
+) -> None:
+    manager = VolumeManager(world.root, world.source, world.tokens, FixedClock(NOW), mounter=DirectoryMounter())
+    with pytest.raises(VolumeError, match=words):
+        await manager.mount_pod(huge(medium, *sizes))
 
 
 class SlowMounter(DirectoryMounter):

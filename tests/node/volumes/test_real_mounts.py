@@ -33,6 +33,26 @@ def real(world: World, tmp_path: Path) -> Iterator[VolumeManager]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.skipif(not Path("/sys/kernel/mm/hugepages/hugepages-2048kB").exists(), reason="no huge pages of 2 MiB")
+async def test_an_empty_dir_of_huge_pages_is_one_and_teardown_leaves_nothing(
+    real: VolumeManager, tmp_path: Path
+) -> None:
+    asking = {"name": "c", "resources": {"limits": {"hugepages-2Mi": "4Mi"}}}
+    volumes = [{"name": "h", "emptyDir": {"medium": "HugePages", "sizeLimit": "4Mi"}}]
+    pod = {
+        "metadata": {"name": "web", "namespace": "ns", "uid": "u1"},
+        "spec": {"containers": [asking], "volumes": volumes},
+    }
+    for _ in range(2):  # a second time nothing is stacked
+        path = (await real.mount_pod(pod))["h"].host_path
+        told = os.statvfs(path)
+        assert (told.f_bsize, told.f_blocks) == (2 << 20, 2)
+        assert Path(path).stat().st_mode & 0o777 == 0o777
+    await real.unmount_pod("u1")
+    assert LinuxMounter().mounts_below(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 async def test_secret_subpath_shows_the_file_and_teardown_leaves_nothing(
     world: World, real: VolumeManager, tmp_path: Path
 ) -> None:

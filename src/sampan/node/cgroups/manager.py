@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from sampan.api.pods.qos import qos_class
@@ -29,16 +29,30 @@ _NAMED = 5
 class CgroupManager:
     """Invariant: ``_burstable`` has the CPU requests of the Burstable pods that have a cgroup, by uid."""
 
-    def __init__(self, root: str, mount: Path = Path("/sys/fs/cgroup"), *, pids_limit: int = -1) -> None:
-        """``pids_limit``: of a pod's processes and threads; less than 0: none."""
+    def __init__(
+        self,
+        root: str,
+        mount: Path = Path("/sys/fs/cgroup"),
+        *,
+        pids_limit: int = -1,
+        page_sizes: Sequence[str] = (),
+    ) -> None:
+        """``pids_limit``: of a pod's processes and threads; less than 0: none. ``page_sizes``: resources of huge pages
+        that the kernel can have."""
         self._root = root
         self._pids_limit = pids_limit
         self._tree = CgroupTree(mount)
+        #: a pod that asks for none gets none, where the kernel bounds them
+        self._page_sizes = tuple(page_sizes) if self._tree.bounds_hugepages else ()
         self._burstable: dict[str, int] = {}
         self._written: dict[settings.Tier, settings.Settings] = {}
         #: what could not be removed when its pod ended
         self._left: set[str] = set()
         self._lock = asyncio.Lock()
+
+    @property
+    def bounds_hugepages(self) -> bool:
+        return self._tree.bounds_hugepages
 
     @property
     def unified(self) -> bool:
@@ -71,10 +85,10 @@ class CgroupManager:
             async with self._lock:
                 self._left.discard(path)
                 self._count(pod)
-                tiers, own = (
-                    self._changed_tiers(),
-                    settings.pod_settings(pod, unified=self.unified, pids_limit=self._pids_limit),
+                own = settings.pod_settings(
+                    pod, unified=self.unified, pids_limit=self._pids_limit, page_sizes=self._page_sizes
                 )
+                tiers = self._changed_tiers()
                 await asyncio.to_thread(self._write, tiers, path, own)
         return path
 

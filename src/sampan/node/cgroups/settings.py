@@ -5,12 +5,13 @@ Constants and rounding are the kubelet's (``cm/helpers_linux.go``, ``cm/qos_cont
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from sampan.api.pods.qos import qos_class
-from sampan.api.pods.requests import pod_limit, pod_requests
+from sampan.api.pods.requests import pod_limit, pod_limits, pod_requests
 from sampan.api.types import Obj
+from sampan.node.numa import kernel_name
 
 #: Controller to file to value.
 Settings = dict[str, dict[str, str]]
@@ -52,9 +53,10 @@ def pod_path(root: str, pod: Obj) -> str:
     return "/".join(part for part in parts if part)
 
 
-def pod_settings(pod: Obj, *, unified: bool, pids_limit: int = -1) -> Settings:
+def pod_settings(pod: Obj, *, unified: bool, pids_limit: int = -1, page_sizes: Sequence[str] = ()) -> Settings:
     """What the pod, as the node has promised it, gets as a whole: the sum of its containers, or what it asks for itself
-    (KEP-2837). ``pids_limit``: of processes and threads; less than 0: none."""
+    (KEP-2837). ``pids_limit``: of processes and threads; less than 0: none. ``page_sizes``: resources of huge pages
+    that it is held to."""
     settings = _cpu_shares(shares(pod_requests(pod, use_status=False).get("cpu", 0)), unified=unified)
     cpu_quota, memory = quota(pod_limit(pod, "cpu") or 0), pod_limit(pod, "memory")
     period = PERIOD_MICROSECONDS
@@ -66,6 +68,9 @@ def pod_settings(pod: Obj, *, unified: bool, pids_limit: int = -1) -> Settings:
         settings["memory"] = {"memory.max" if unified else "memory.limit_in_bytes": str(memory)}
     if pids_limit > 0:
         settings["pids"] = {"pids.max": str(pids_limit)}
+    if page_sizes:
+        limits, file = pod_limits(pod), "max" if unified else "limit_in_bytes"
+        settings["hugetlb"] = {f"hugetlb.{kernel_name(size)}.{file}": str(limits.get(size, 0)) for size in page_sizes}
     return settings
 
 

@@ -20,7 +20,7 @@ from sampan.node.cgroups.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_V1_CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "blkio", "devices", "freezer", "cpuacct")
+_V1_CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "blkio", "devices", "freezer", "cpuacct", "hugetlb")
 _V2_CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io", "hugetlb")
 _WARNINGS_LIMIT = 100
 
@@ -30,6 +30,15 @@ class CgroupTree:
         self._mount = mount
         self.unified = (mount / "cgroup.controllers").exists()
         self._warned: set[str] = set()
+
+    @property
+    def bounds_hugepages(self) -> bool:
+        if not self.unified:
+            return (self._mount / "hugetlb").is_dir()
+        try:
+            return "hugetlb" in (self._mount / "cgroup.controllers").read_text().split()
+        except OSError:
+            return False
 
     def make(self, path: str, settings: Settings) -> None:
         """The cgroup in every hierarchy, with ``settings`` written into it. Idempotent."""

@@ -81,6 +81,8 @@ class NodeContext:
     cpus: Callable[[str, str], str] = field(default=lambda uid, name: "")
     #: The NUMA nodes that its memory comes from, likewise.
     memory_nodes: Callable[[str, str], str] = field(default=lambda uid, name: "")
+    #: Resources of huge pages that containers are held to.
+    page_sizes: tuple[str, ...] = ()
     #: What the runtime can do, as it said last.
     features: Callable[[], Features] = field(default=Features)
     #: Asks the node to promise a pod the resources that it wants now; why not.

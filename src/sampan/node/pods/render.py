@@ -150,6 +150,7 @@ class ContainerInputs:
     #: The processors that it may use; "": those of its pod.
     cpus: str = ""
     memory_nodes: str = ""
+    page_sizes: tuple[str, ...] = ()
     #: How the machine swaps; None: its kernel bounds no container's swap.
     swap: Swap | None = None
 
@@ -193,6 +194,7 @@ def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runti
             unified=inputs.unified_cgroups,
             cpus=inputs.cpus,
             memory_nodes=inputs.memory_nodes,
+            page_sizes=inputs.page_sizes,
             swap=inputs.swap,
         ),
         stop_signal=security.stop_signal(container),

@@ -6,6 +6,8 @@ as a whole (KEP-2837), a container without a limit of its own has the pod's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sampan.api.pods import containers, origin
 from sampan.api.pods.qos import qos_class
 from sampan.api.pods.requests import Amounts, amounts, container_limits, container_requests
@@ -13,6 +15,7 @@ from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.cgroups.settings import PERIOD_MICROSECONDS, quota, shares
+from sampan.node.numa import kernel_name
 from sampan.node.pods.swap import Swap
 
 _KEPT, _FIRST_TO_GO = -997, 1000
@@ -43,11 +46,13 @@ def container_resources(
     unified: bool = False,
     cpus: str = "",
     memory_nodes: str = "",
+    page_sizes: Sequence[str] = (),
     swap: Swap | None = None,
 ) -> runtime.Resources:
     """``unified``: the machine has cgroup v2, where a container that runs out of memory ends as a whole. ``cpus``: the
     processors that it may use, where the CPU manager says; ``memory_nodes``: the NUMA nodes, where the memory manager
-    does. ``swap``: None where the kernel does not bound it."""
+    does; ``page_sizes``: resources of huge pages that it is held to. ``swap``: None where the kernel does not bound
+    it."""
     requests, limits = container_requests(container), {**_of_the_pod(pod, "limits"), **container_limits(container)}
     cpu_limit = limits.get("cpu", 0)
     return runtime.Resources(
@@ -59,6 +64,7 @@ def container_resources(
         unified=_unified(pod, container, swap) if unified else {},
         cpuset_cpus=cpus,
         cpuset_mems=memory_nodes,
+        hugepage_limits={kernel_name(size): limits.get(size, 0) for size in page_sizes},
     )
 
 

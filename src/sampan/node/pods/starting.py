@@ -120,6 +120,7 @@ async def _configure(
         unified_cgroups=context.unified_cgroups,
         swap=context.swap,
         cpus=context.cpus(pod["metadata"]["uid"], container["name"]),
+        page_sizes=context.page_sizes,
         memory_nodes=context.memory_nodes(pod["metadata"]["uid"], container["name"]),
     )
     return render.container_config(pod, container, inputs)

@@ -11,11 +11,15 @@ from sampan.node.volumes.plugin import Place
 _ANYONE = 0o777
 
 
-def make(place: Place, *, memory: bool, size_bytes: int | None = None) -> Path:
-    """The volume's directory, open to the pod. Idempotent. Raises OSError."""
+def make(place: Place, *, memory: bool, size_bytes: int | None = None, page_bytes: int = 0) -> Path:
+    """The volume's directory, open to the pod; ``page_bytes``: its memory is of huge pages of this size. Idempotent.
+    Raises OSError, SetupError."""
     directory = place.target
     fresh = _make_directory(directory)
-    if memory:
+    if memory and page_bytes:
+        bound = [f"size={size_bytes}"] if size_bytes else []
+        place.mounter.mount("nodev", directory, "hugetlbfs", [f"pagesize={page_bytes}", *bound, "nosuid", "nodev"])
+    elif memory:
         place.mounter.mount_tmpfs(directory, size_bytes)
     if fresh:  # once: afterwards owner and mode are the pod's own business
         _open_to_pod(directory, place.ownership.fs_group)
