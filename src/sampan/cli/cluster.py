@@ -164,6 +164,10 @@ def up(
     ] = None,
     etcd_client_port: Annotated[int | None, Option(help="Its port for clients. [2379]")] = None,
     etcd_peer_port: Annotated[int | None, Option(help="Its port for other members. [2380]")] = None,
+    etcd_endpoint: Annotated[
+        str | None,
+        Option(help="ADDRESS:PORT at which the SQLite store is served as etcd would, for etcdctl; '' ends it."),
+    ] = None,
     kubeconfig_file: KubeconfigFile = None,
     timeout: Annotated[float, Option(min=1, help="Seconds until it is given up. [60]", show_default=False)] = 60.0,
 ) -> None:
@@ -223,6 +227,7 @@ def up(
         "--etcd-program": etcd_program,
         "--etcd-client-port": etcd_client_port,
         "--etcd-peer-port": etcd_peer_port,
+        "--etcd-endpoint": etcd_endpoint,
     }
     given = Given(
         {option: value for option, value in options.items() if value is not None},
@@ -327,6 +332,8 @@ def _print_status(instance: Instance, seen: Seen) -> None:
             role = "leads" if member.leads else "follows"
             well = f"{member.version}, {role}, {member.size_bytes / 2**20:.0f} MiB"
             print(f"  {'etcd member':<12}{member.endpoint}: {member.problem or well}")
+        if instance.node.etcd_endpoint:
+            print(f"  {'etcd API':<12}of the store at https://{instance.node.etcd_endpoint} ({instance.pki / 'etcd'})")
         if instance.node.runs_containers:
             print(f"  {'node':<12}{'Ready' if seen.node_ready else 'not Ready'}: {seen.node_message}")
             if instance.node.ingress:

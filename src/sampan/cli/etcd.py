@@ -49,7 +49,8 @@ def serve(
         if supervisor.is_running(instance):
             raise ClusterError(
                 f"cluster {name!r} is running and has its store open",
-                fix=f"`{instance.command('down')}` first; a backup (`{instance.command('backup FILE')}`) needs no stop",
+                fix=f"`{instance.command('down')}` first; `{instance.command('up')} --etcd-endpoint 127.0.0.1:2379` "
+                f"then serves it while it runs; a backup (`{instance.command('backup FILE')}`) needs no stop",
             )
         directory = instance.store
     try:

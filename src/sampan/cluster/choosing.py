@@ -77,6 +77,7 @@ NODE_OPTIONS = {
     "--etcd-client-port": "etcd_client_port",
     "--etcd-peer-port": "etcd_peer_port",
     "--etcd-program": "etcd_program",
+    "--etcd-endpoint": "etcd_endpoint",
 }
 #: What a stopped cluster can be given anew. All else is in certificates, in the store and in running applications.
 CHANGEABLE = frozenset({
@@ -90,6 +91,7 @@ CHANGEABLE = frozenset({
     "--image-credential-provider-config", "--image-credential-provider-bin-dir",
     "--proxy-mode", "--ipvs-scheduler", "--nodeport-addresses",
     "--etcd-servers", "--etcd-cafile", "--etcd-certfile", "--etcd-keyfile", "--etcd-client-port", "--etcd-program",
+    "--etcd-endpoint",
 })  # fmt: skip
 #: The ports that programs listen on, by option.
 _PORTS = {
@@ -239,7 +241,9 @@ def _clash(instance: Instance, what: str, other: Instance, fix: str) -> ClusterE
 
 def _ports(instance: Instance) -> dict[str, int]:
     ports = (*_PORTS, *_ETCD_PORTS) if instance.node.runs_etcd else _PORTS
-    return {option: _options(instance)[option] for option in ports}
+    found = {option: _options(instance)[option] for option in ports}
+    served = instance.node.etcd_endpoint_port
+    return found | ({"--etcd-endpoint": served} if served else {})
 
 
 def _ranges(instance: Instance) -> dict[str, str]:

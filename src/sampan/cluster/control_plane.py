@@ -210,7 +210,7 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance, *, apart
         await simulation.run(instance, node, admin, clock, entropy, server.scraper.attach)
 
     keeper.keep("certificates", certificates)
-    _keep_members(keeper, server, instance)
+    _keep_etcd(keeper, server, instance)
     if not apart:
         keeper.keep("controllers", controllers)
         keeper.keep("scheduler", scheduler)
@@ -220,13 +220,20 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance, *, apart
         keeper.keep("simulated nodes", simulated_nodes)
 
 
-def _keep_members(keeper: Keeper, server: Server, instance: Instance) -> None:
+def _keep_etcd(keeper: Keeper, server: Server, instance: Instance) -> None:
     async def etcd_members() -> None:
         members = await asyncio.to_thread(import_module, "sampan.cluster.etcd.members")
         await members.keep_current(instance, server.store)
 
     if instance.cluster.manages_etcd:
         keeper.keep("etcd members", etcd_members)
+
+    async def etcd_endpoint() -> None:
+        endpoint = await asyncio.to_thread(import_module, "sampan.cluster.etcd.endpoint")
+        await endpoint.serve(instance, server.store)
+
+    if instance.node.etcd_endpoint:
+        keeper.keep("etcd endpoint", etcd_endpoint)
 
 
 def run(instance: Instance, *, apart: bool = False) -> None:

@@ -109,6 +109,7 @@ def leaves(instance: Instance) -> list[Leaf]:
         Leaf("front-proxy-client", FRONT_PROXY_NAME, authority=FRONT_PROXY),
         *(_OF_KUBERNETES_DIR if node.kubernetes_dir else ()),
         *(etcd_leaves(instance) if cluster.manages_etcd else ()),
+        *(endpoint_leaves(instance) if node.etcd_endpoint else ()),
         *_simulated(node.simulated_count),
     ]
 
@@ -129,6 +130,22 @@ def etcd_leaves(instance: Instance) -> list[Leaf]:
             for stem in ("server", "peer")
         ),
     ]
+
+
+def endpoint_leaves(instance: Instance) -> list[Leaf]:
+    """Of what serves a SQLite store as etcd would, at the places of a member's, and of who asks it."""
+    node = instance.node
+    hosts = ("localhost", node.name, "127.0.0.1", "::1", *node.addresses, *_listens(node.etcd_endpoint))
+    return [
+        Leaf("etcd/healthcheck-client", "kube-etcd-healthcheck-client", authority=ETCD),
+        Leaf("etcd/server", node.name, hosts=hosts, server=True, client=True, authority=ETCD),
+    ]
+
+
+def _listens(address: str) -> tuple[str, ...]:
+    """None for every address of the machine: a client names one of them."""
+    host = ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+    return () if host.is_unspecified else (str(host),)
 
 
 def node_leaves(name: str, addresses: Sequence[str]) -> list[Leaf]:
@@ -218,7 +235,7 @@ def ensure_authorities(instance: Instance, clock: Clock, making: Making | None =
         # What it signs can never be taken for a client of the cluster, so nothing may come between.
         FRONT_PROXY: _ensure_ca(instance.pki, FRONT_PROXY, "front-proxy-ca", 0, now, lives, making),
     }
-    if instance.cluster.manages_etcd:
+    if instance.cluster.manages_etcd or instance.node.etcd_endpoint:
         (instance.pki / "etcd").mkdir(parents=True, exist_ok=True, mode=0o700)
         authorities[ETCD] = _ensure_ca(instance.pki, ETCD, "etcd-ca", None, now, lives, making)
     return authorities

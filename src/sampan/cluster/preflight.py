@@ -244,6 +244,8 @@ def _ports(instance: Instance) -> Iterable[Problem]:
             instance.node.etcd_client_port: "--etcd-client-port",
             instance.node.etcd_peer_port: "--etcd-peer-port",
         }
+    if instance.node.etcd_endpoint:
+        options[instance.node.etcd_endpoint_port] = "--etcd-endpoint"
     for port, option in options.items():
         if not _port_is_free(port):
             yield Problem(

@@ -427,6 +427,8 @@ class NodeSettings:
     etcd_client_port: int = 2379
     etcd_peer_port: int = 2380
     etcd_program: str = ""
+    #: Where this machine's SQLite store is served as etcd would, ``address:port``; "": nowhere.
+    etcd_endpoint: str = ""
     #: Nodes that are simulated here: how many, or the path of the file that describes them; "": none.
     simulate: str = ""
     #: How many that were when they were last looked at.
@@ -444,6 +446,8 @@ class NodeSettings:
             }
         if self.runs_etcd:
             ports |= {"--etcd-client-port": self.etcd_client_port, "--etcd-peer-port": self.etcd_peer_port}
+        if self.etcd_endpoint:
+            ports["--etcd-endpoint"] = self._validate_endpoint(cluster)
         _validate_ports(ports, cluster.node_ports)
         if len(set(ports.values())) < len(ports):
             raise ClusterError(f"{', '.join(ports)} must differ", fix="give each a port of its own")
@@ -491,6 +495,27 @@ class NodeSettings:
                 f"role {unknown[0]!r} is not known" if unknown else "this machine has no role",
                 fix=f"choose of {', '.join(ALL_ROLES)}",
             )
+
+    def _validate_endpoint(self, cluster: ClusterSettings) -> int:
+        """Gives its port."""
+        from sampan.store.etcd.settings import parse_listen
+
+        try:
+            _, port = parse_listen(self.etcd_endpoint)
+        except ValueError as error:
+            raise ClusterError(f"--etcd-endpoint: {error}", fix="127.0.0.1:2379 is for this machine alone") from error
+        if cluster.store != "sqlite" or not self.runs_control_plane:
+            raise ClusterError(
+                "--etcd-endpoint serves a SQLite store, and "
+                + ("this cluster is on etcd" if cluster.store != "sqlite" else "this machine has none"),
+                fix='leave it out (`--etcd-endpoint ""`); an etcd is asked at its own endpoints',
+            )
+        return port
+
+    @property
+    def etcd_endpoint_port(self) -> int:
+        """0: there is none."""
+        return int(self.etcd_endpoint.rpartition(":")[2]) if self.etcd_endpoint else 0
 
     def _validate_proxy(self) -> None:
         if self.proxy_mode not in PROXY_MODES:

@@ -24,6 +24,8 @@ _PATHS = {path.rpartition("/")[2]: path for path in METHODS}
 
 
 class Client:
+    endpoint: Endpoint
+
     def __init__(self, port: int) -> None:
         self.port = port
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
@@ -112,6 +114,7 @@ async def client(served: EmbeddedStore, tmp_path: Path) -> AsyncIterator[Client]
     before = asyncio.all_tasks()
     async with endpoint.listening("127.0.0.1:0") as port:
         made = Client(port)
+        made.endpoint = endpoint
         yield made
         await made.close()
     endpoint.close()

@@ -94,6 +94,29 @@ async def test_answers_are_sorted_filtered_and_without_values_on_request(client:
     assert (code, "version" in words) == (grpc.StatusCode.UNIMPLEMENTED, True)
 
 
+async def test_an_answer_of_many_parts_is_whole_and_in_order(client: Any, served: Any) -> None:
+    await asyncio.gather(*(served.commit(f"/n/{n:04}", 0, b"%d" % (n * 7919 % 1300) * 400) for n in range(1300)))
+    found = await client.get("/n/", range_end=b"/n0")
+    assert [kv.key.decode() for kv in found.kvs] == [f"/n/{n:04}" for n in range(1300)]
+    assert (found.count, found.more, found.header.revision) == (1300, False, served.revision)
+    order = {"sort_target": pb.RangeRequest.VALUE, "sort_order": pb.RangeRequest.DESCEND}
+    values = [kv.value for kv in (await client.get("/n/", range_end=b"/n0", **order)).kvs]
+    assert values == sorted(values, reverse=True) and len(values) == 1300
+
+
+async def test_what_an_answer_may_hold_is_bounded(client: Any, served: Any) -> None:
+    for n in range(8):
+        await served.commit(f"/n/{n}", 0, bytes(300_000))
+    client.endpoint._largest_answer = 2_000_000
+    client.endpoint._transactions._largest_answer = 250_000
+    everything = {"key": b"/n/", "range_end": b"/n0"}
+    for call in (client.call("Range", **everything), client.call("Txn", success=[get("/n/1")])):
+        code, words = await refusal(call)
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED and "ask with a limit" in words
+    assert len((await client.call("Range", **everything, limit=5)).kvs) == 5
+    assert len((await client.call("Range", **everything, keys_only=True)).kvs) == 8
+
+
 async def test_a_put_tells_what_was_there_and_can_leave_it(client: Any) -> None:
     await client.put("a", "1")
     answer = await client.call("Put", key=b"a", value=b"2", prev_kv=True)

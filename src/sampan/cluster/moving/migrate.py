@@ -80,6 +80,8 @@ def target_of(instance: Instance, to: str, options: dict[str, Any]) -> Instance:
     else:
         endpoints = to.removeprefix("etcd://")
         target = replace(instance, cluster=replace(cluster, store="etcd", etcd_endpoints=endpoints, **options))
+    if target.cluster.store == "etcd":  # which is asked at its own endpoints
+        target = replace(target, node=replace(target.node, etcd_endpoint=""))
     target.validate()
     return target
 

@@ -6,16 +6,19 @@ Long answers are made in pages, between which others run.
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from sampan.records import dataclass
 from sampan.store.endpoint.keys import KeyRange, text
-from sampan.store.endpoint.refusals import no_key, unserved
+from sampan.store.endpoint.refusals import no_key, too_large, unserved
 from sampan.store.etcd.pb import etcd_pb2 as pb
 from sampan.store.protocol import Compacted, Entry, FutureRevision, Store
 
 _PAGE = 500
+#: of an answer's part, about: a millisecond's work
+_PART_BYTES, _KEY_BYTES = 256 * 1024, 400
 #: what an entry is sorted by
 _SORTS: dict[int, Callable[[Entry], Any]] = {
     pb.RangeRequest.KEY: lambda entry: entry.key,
@@ -39,6 +42,19 @@ def key_value(entry: Entry, lease: int = 0, *, keys_only: bool = False) -> pb.Ke
     )
 
 
+class Room:
+    """What the answer to one call may still hold, in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = self._left = limit
+
+    def take(self, size: int) -> None:
+        """Raises Refusal."""
+        self._left -= size
+        if self._left < 0:
+            raise too_large(self._limit)
+
+
 @dataclass(frozen=True, slots=True)
 class Ranges:
     """Reads ``store``; ``lease_of`` names the lease of a key, 0: none."""
@@ -46,8 +62,16 @@ class Ranges:
     store: Store
     lease_of: Callable[[str], int]
 
-    async def answer(self, request: pb.RangeRequest, revision: int | None = None) -> pb.RangeResponse:
+    async def answer(self, request: pb.RangeRequest, revision: int, room: Room) -> pb.RangeResponse:
         """``revision``: where the request names none. Raises Refusal, StoreError. The header is the caller's."""
+        answer = pb.RangeResponse()
+        async for part in self.parts(request, revision):
+            room.take(part.ByteSize())
+            answer.MergeFrom(part)
+        return answer
+
+    async def parts(self, request: pb.RangeRequest, revision: int | None = None) -> AsyncIterator[pb.RangeResponse]:
+        """The answer in messages of some size, which merged are it: so are their bytes, one after the other."""
         if not request.key:
             raise no_key()
         if request.sort_target == pb.RangeRequest.VERSION:
@@ -58,31 +82,34 @@ class Ranges:
             self._check(at)
         limit = request.limit if request.limit > 0 else 0
         sorted_anew = request.sort_order != request.NONE or request.sort_target != request.KEY
-        chosen = sorted_anew or _filters(request)
         if request.count_only:
-            return pb.RangeResponse(count=await self._count(wanted, at))
-        answer = pb.RangeResponse()
-        if chosen:
+            yield pb.RangeResponse(count=await self._count(wanted, at))
+            return
+        if sorted_anew or _filters(request):
             entries = [entry async for entry in self.entries(wanted, at)]
-            answer.count = len(entries)
+            count = len(entries)
             entries = [entry for entry in entries if _passes(request, entry)]
             if sorted_anew:
-                entries.sort(
-                    key=_SORTS.get(request.sort_target, _SORTS[pb.RangeRequest.KEY]),
-                    reverse=request.sort_order == request.DESCEND,
+                entries = await _sorted(
+                    entries,
+                    _SORTS.get(request.sort_target, _SORTS[pb.RangeRequest.KEY]),
+                    descending=request.sort_order == request.DESCEND,
                 )
-            answer.more = bool(limit) and len(entries) > limit
+            more = bool(limit) and len(entries) > limit
             entries = entries[:limit] if limit else entries
         else:
-            entries, answer.count = await self._page(wanted, at, limit)
-            answer.more = answer.count > len(entries)
-        for begin in range(0, len(entries), _PAGE):
-            answer.kvs.extend(
-                key_value(entry, self.lease_of(entry.key), keys_only=request.keys_only)
-                for entry in entries[begin : begin + _PAGE]
-            )
-            await asyncio.sleep(0)
-        return answer
+            entries, count = await self._page(wanted, at, limit)
+            more = count > len(entries)
+        yield pb.RangeResponse(count=count, more=more)
+        part, size = pb.RangeResponse(), 0
+        for entry in entries:
+            part.kvs.append(key_value(entry, self.lease_of(entry.key), keys_only=request.keys_only))
+            size += _KEY_BYTES + (0 if request.keys_only else len(entry.value))
+            if size >= _PART_BYTES:
+                yield part
+                part, size = pb.RangeResponse(), 0
+                await asyncio.sleep(0)
+        yield part
 
     async def entries(self, wanted: KeyRange, revision: int | None = None) -> AsyncIterator[Entry]:
         """All of one revision, in order."""
@@ -136,6 +163,20 @@ class Ranges:
             raise FutureRevision(revision, self.store.revision)
         if revision < self.store.oldest:
             raise Compacted(revision, self.store.oldest)
+
+
+async def _sorted(entries: list[Entry], by: Callable[[Entry], Any], *, descending: bool) -> list[Entry]:
+    """In runs that are merged, between which others have their turn; those that are equal stay in their order."""
+    runs: list[list[Entry]] = []
+    for begin in range(0, len(entries), _PAGE):
+        runs.append(sorted(entries[begin : begin + _PAGE], key=by, reverse=descending))
+        await asyncio.sleep(0)
+    found: list[Entry] = []
+    for entry in heapq.merge(*runs, key=by, reverse=descending):
+        found.append(entry)
+        if len(found) % _PAGE == 0:
+            await asyncio.sleep(0)
+    return found
 
 
 def _filters(request: pb.RangeRequest) -> bool:

@@ -31,6 +31,14 @@ def invalid(words: str) -> Refusal:
     return Refusal(_Code.INVALID_ARGUMENT, words)
 
 
+def too_large(limit: int) -> Refusal:
+    return Refusal(
+        _Code.RESOURCE_EXHAUSTED,
+        f"sampan: what was asked for has more than {limit >> 20} MiB: ask with a limit, page by page, for keys alone, "
+        "or for a snapshot; writes of the same transaction are done",
+    )
+
+
 def no_key() -> Refusal:
     return invalid("etcdserver: key is not provided")
 

@@ -6,9 +6,11 @@ read every Secret.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,11 +24,12 @@ import grpc.aio
 
 import sampan
 from sampan.api.clock import Clock, Random, SystemClock, SystemRandom
+from sampan.api.faults import fault
 from sampan.records import dataclass
 from sampan.store.embedded import EmbeddedStore
 from sampan.store.endpoint import maintenance
 from sampan.store.endpoint.leases import Leases
-from sampan.store.endpoint.ranges import Ranges
+from sampan.store.endpoint.ranges import Ranges, Room
 from sampan.store.endpoint.refusals import Refusal, invalid, of_store, unserved
 from sampan.store.endpoint.transactions import Transactions
 from sampan.store.endpoint.watches import WatchStream
@@ -37,6 +40,11 @@ from sampan.store.protocol import StoreError, StoreUnavailable
 log = logging.getLogger(__name__)
 
 _LARGEST_MESSAGE = 2 * 1024 * 1024  # etcd's largest request, and its overhead
+#: what is read of the store for one call, and by how many calls at once
+_LARGEST_ANSWER = 1024 * 1024 * 1024
+_READING = 4
+#: the answer to a transaction, which is encoded in one go, may be so many times smaller
+_TRANSACTION_PART = 8
 _TERM = 1  # there are no elections
 _PROGRESS_SECONDS = 5.0
 _GRACE_SECONDS = 1.0
@@ -73,7 +81,11 @@ class Endpoint:
         clock: Clock | None = None,
         random: Random | None = None,
         progress_seconds: float = _PROGRESS_SECONDS,
+        largest_answer: int = _LARGEST_ANSWER,
+        most_calls: int | None = None,
     ) -> None:
+        """``largest_answer``: bytes of the answer to one Range (an eighth: to a Txn); ``most_calls``: at once, watches
+        among them; more are refused."""
         self._store = store
         self._directory = directory
         self._clock = clock or SystemClock()
@@ -81,8 +93,10 @@ class Endpoint:
         self._ident = int.from_bytes(identity.encode()[:7].ljust(7, b"s"))
         self._leases = Leases(store, random or SystemRandom())
         self._ranges = Ranges(store, self._leases.of)
-        self._transactions = Transactions(store, self._ranges, self._leases)
+        self._transactions = Transactions(store, self._ranges, self._leases, largest_answer // _TRANSACTION_PART)
         self._urls: list[str] = []
+        self._largest_answer, self._most_calls = largest_answer, most_calls
+        self._reading, self._snapping = asyncio.Semaphore(_READING), asyncio.Semaphore(1)
 
     @asynccontextmanager
     async def listening(self, address: str, credentials: Credentials | None = None) -> AsyncIterator[int]:
@@ -90,7 +104,9 @@ class Endpoint:
         host = address.rpartition(":")[0].strip("[]")
         if credentials is None and not _is_local(host):
             raise ValueError(f"{address} is open to other machines, which needs certificates")
+        _try_port(address)
         server = grpc.aio.server(
+            maximum_concurrent_rpcs=self._most_calls,
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
@@ -98,7 +114,7 @@ class Endpoint:
                 # as etcd's: its clients ask whether the connection lives more often than gRPC lets them
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
                 ("grpc.keepalive_permit_without_calls", 1),
-            ]
+            ],
         )
         server.add_generic_rpc_handlers(tuple(self._handlers()))
         try:
@@ -109,7 +125,9 @@ class Endpoint:
                 secure = grpc.ssl_server_credentials(pairs, credentials.ca, require_client_auth=True)
                 port = server.add_secure_port(address, secure)
         except RuntimeError as error:
-            raise ValueError(f"cannot listen on {address}: it is taken, or not of this machine") from error
+            raise ValueError(
+                f"cannot listen on {address}: it was taken just now, or the certificates are none"
+            ) from error
         self._urls = [f"{'https' if credentials else 'http'}://{address.rpartition(':')[0]}:{port}"]
         await server.start()
         try:
@@ -143,11 +161,16 @@ class Endpoint:
         at = self._store.revision if revision is None else revision
         return pb.ResponseHeader(cluster_id=self._ident, member_id=self._ident, revision=at, raft_term=_TERM)
 
-    async def _Range(self, request: pb.RangeRequest) -> pb.RangeResponse:  # noqa: N802  # the calls have their names
-        at = self._store.revision
-        answer = await self._ranges.answer(request, at)
-        answer.header.CopyFrom(self._header(at))
-        return answer
+    async def _Range(self, request: pb.RangeRequest) -> bytes:  # noqa: N802  # the calls have their names
+        """As bytes: a large message would be encoded in one go, and others on the loop wait."""
+        async with self._reading:
+            at = self._store.revision
+            pieces = [pb.RangeResponse(header=self._header(at)).SerializeToString()]
+            room = Room(self._largest_answer)
+            async for part in self._ranges.parts(request, at):
+                pieces.append(part.SerializeToString())
+                room.take(len(pieces[-1]))
+            return b"".join(pieces)
 
     async def _Put(self, request: pb.PutRequest) -> pb.PutResponse:  # noqa: N802
         answer, revision = await self._transactions.put(request)
@@ -254,8 +277,9 @@ class Endpoint:
 
     async def _snapshot(self, request: pb.SnapshotRequest, context: Any) -> None:
         try:
-            async for piece in maintenance.snapshot(self._directory, self._clock):
-                await context.write(piece)
+            async with self._snapping:  # each is a file as large as the store
+                async for piece in maintenance.snapshot(self._directory, self._clock):
+                    await context.write(piece)
         except (Refusal, StoreError, OSError) as error:
             refusal = _refusal_of(error)
             await context.abort(refusal.code, refusal.words)
@@ -288,8 +312,20 @@ def _refusing(name: str) -> Callable[[Any], Awaitable[Any]]:
 
 
 def _serialized(message: Any) -> bytes:
-    data: bytes = message.SerializeToString()
+    data: bytes = message if isinstance(message, bytes) else message.SerializeToString()
     return data
+
+
+def _try_port(address: str) -> None:
+    """gRPC would only log why it cannot listen. Raises ValueError."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(found[0], socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[4])
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"cannot listen on {address}: {fault(error)}") from error
 
 
 def _is_local(host: str) -> bool:

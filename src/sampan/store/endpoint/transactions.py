@@ -12,7 +12,7 @@ from typing import TypeAlias
 from sampan.store.embedded import Commit, EmbeddedStore
 from sampan.store.endpoint.keys import KeyRange, text
 from sampan.store.endpoint.leases import Lease, Leases
-from sampan.store.endpoint.ranges import Ranges, key_value
+from sampan.store.endpoint.ranges import Ranges, Room, key_value
 from sampan.store.endpoint.refusals import invalid, no_key, unserved
 from sampan.store.etcd.pb import etcd_pb2 as pb
 from sampan.store.protocol import Compacted, Entry, RevisionConflict
@@ -28,8 +28,9 @@ Op: TypeAlias = "pb.RangeRequest | pb.PutRequest | pb.DeleteRangeRequest"
 
 
 class Transactions:
-    def __init__(self, store: EmbeddedStore, ranges: Ranges, leases: Leases) -> None:
+    def __init__(self, store: EmbeddedStore, ranges: Ranges, leases: Leases, largest_answer: int) -> None:
         self._store, self._ranges, self._leases = store, ranges, leases
+        self._largest_answer = largest_answer
 
     async def put(self, request: pb.PutRequest) -> tuple[pb.PutResponse, int]:
         """The answer and its revision. Raises Refusal, StoreError."""
@@ -110,10 +111,10 @@ class Transactions:
         revisions = await self._store.commit_all(commits) if commits else []
         if revisions:
             base = revisions[0] - 1
-        answers, done = [], 0
+        answers, done, room = [], 0, Room(self._largest_answer)
         for op in ops:
             if isinstance(op, pb.RangeRequest):
-                read = await self._ranges.answer(op, base + done)
+                read = await self._ranges.answer(op, base + done, room)
                 answers.append(pb.ResponseOp(response_range=read))
                 continue
             entry = before[_key(op)]

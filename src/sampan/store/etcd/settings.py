@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,18 @@ class EtcdSettings:
             raise ValueError("etcd has no endpoint: name one as host:port")
         if bool(self.cert) != bool(self.key):
             raise ValueError("a client certificate for etcd needs both its certificate and its key")
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Address and port to listen at, of ``192.0.2.1:2379`` or ``[::1]:2379``. Raises ValueError."""
+    host, _, port = text.rpartition(":")
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]") if host.startswith("[") else host)
+    except ValueError:
+        host = ""
+    if not host or (":" in host) != host.startswith("[") or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r} is no address of this machine and a port: write it like 127.0.0.1:{PORT}")
+    return host.strip("[]"), int(port)
 
 
 def parse_endpoints(text: str) -> tuple[str, ...]:
