@@ -93,7 +93,9 @@ async def restored(
     path: Path, instance: Instance, *, moved: bool = False, certificates: bool = True, force: bool = False
 ) -> Instance:
     archive = restoring.open_archive(path, Told())
-    planned = restoring.plan(archive, instance, moved=moved, certificates=certificates, force=force)
+    planned = await restoring.plan(
+        archive, instance, moved=moved, certificates=certificates, force=force, progress=Told()
+    )
     await restoring.restore(planned, clock=CLOCK, progress=Told())
     return instances.load(instance.name, state_root=instance.state_root, run_root=instance.run_root)
 

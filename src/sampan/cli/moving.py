@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 # What takes long to load is imported by the command that needs it.
 
+To = Annotated[str, Option("--to", help="sqlite, etcd (a member that Sampan runs), or etcd://HOST:PORT[,...].")]
+EtcdCa = Annotated[Path | None, Option("--etcd-cafile", help="CA of an etcd that others run.")]
+EtcdCertificate = Annotated[Path | None, Option("--etcd-certfile", help="Our certificate there.")]
+EtcdKey = Annotated[Path | None, Option("--etcd-keyfile", help="Its key.")]
+
 store = Group("The store of a cluster: what is in it, whether it is whole, and the room that it takes.")
 
 
@@ -106,28 +111,60 @@ def restore(
         ),
     ] = False,
     force: Annotated[bool, Option("--force", help="Replace the cluster of that name that is here.")] = False,
+    to: To = "sqlite",
+    etcd_ca: EtcdCa = None,
+    etcd_certificate: EtcdCertificate = None,
+    etcd_key: EtcdKey = None,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Check the file, say what would be done, and do nothing.")
     ] = False,
 ) -> None:
-    """Make a cluster out of a backup, on this machine or another; `sampan up` starts it then."""
+    """Make a cluster out of a backup, on this machine or another; `sampan up` starts it then.
+
+    It is put into SQLite first, and with --to etcd moved on from there.
+    """
     import asyncio
 
     from sampan.api.clock import SystemClock
     from sampan.cluster import instance as instances
+    from sampan.cluster import machine
+    from sampan.cluster.moving import migrate as moving
     from sampan.cluster.moving import restore as restoring
 
+    clock = SystemClock()
+    machine.complete_path()
     with steps() as progress:
         archive = restoring.open_archive(file, progress)
         instance = instances.nameless(name or str(archive.manifest.get("cluster") or DEFAULT_NAME))
-        planned = restoring.plan(archive, instance, moved=moved, certificates=certificates, force=force)
+        planned = asyncio.run(
+            restoring.plan(archive, instance, moved=moved, certificates=certificates, force=force, progress=progress)
+        )
+        target = _target(planned.instance, to, etcd_ca, etcd_certificate, etcd_key)
         progress.done()
         for line in planned.lines():
             print(f"   {line}")
         if dry_run:
             return
-        asyncio.run(restoring.restore(planned, clock=SystemClock(), progress=progress))
+        asyncio.run(restoring.restore(planned, clock=clock, progress=progress))
+        if target is not None:
+            asyncio.run(moving.migrate(planned.instance, target, clock=clock, progress=progress))
     print(f"To start it: `{planned.instance.command('up')}`")
+
+
+def _target(
+    instance: Instance, to: str, ca: Path | None, certificate: Path | None, key: Path | None
+) -> Instance | None:
+    """None: it stays on SQLite. Raises ClusterError for a place that cannot be."""
+    from sampan.cluster.errors import WrongUsage
+    from sampan.cluster.moving import migrate as moving
+
+    if to not in ("sqlite", "etcd") and not to.startswith("etcd://"):
+        raise WrongUsage(f"--to {to!r} is not known", fix="give sqlite, etcd or etcd://HOST:PORT")
+    if to == "sqlite" and instance.cluster.store == "sqlite":
+        return None
+    given = {"etcd_cafile": ca, "etcd_certfile": certificate, "etcd_keyfile": key}
+    options = {field: str(path.absolute()) for field, path in given.items() if path is not None}
+    return moving.target_of(instance, to, options)
 
 
 @store.command()
@@ -197,13 +234,11 @@ def shrink(name: Name = DEFAULT_NAME) -> None:
 
 @store.command()
 def migrate(
-    to: Annotated[
-        str, Option("--to", help="sqlite, etcd (a member that Sampan runs), or etcd://HOST:PORT[,...].")
-    ] = "",
+    to: To = "",
     name: Name = DEFAULT_NAME,
-    etcd_ca: Annotated[Path | None, Option("--etcd-cafile", help="CA of an etcd that others run.")] = None,
-    etcd_certificate: Annotated[Path | None, Option("--etcd-certfile", help="Our certificate there.")] = None,
-    etcd_key: Annotated[Path | None, Option("--etcd-keyfile", help="Its key.")] = None,
+    etcd_ca: EtcdCa = None,
+    etcd_certificate: EtcdCertificate = None,
+    etcd_key: EtcdKey = None,
     delete_old: Annotated[
         bool, Option("--delete-old", help="Remove the store of before; alone, or after a move that went well.")
     ] = False,
@@ -222,13 +257,9 @@ def migrate(
     instance = with_control_plane(name)
     if not to and not delete_old:
         raise WrongUsage("--to is missing", fix="give --to sqlite, --to etcd or --to etcd://HOST:PORT")
-    if to and to not in ("sqlite", "etcd") and not to.startswith("etcd://"):
-        raise WrongUsage(f"--to {to!r} is not known", fix="give sqlite, etcd or etcd://HOST:PORT")
     if to:
         machine.complete_path()
-        given = {"etcd_cafile": etcd_ca, "etcd_certfile": etcd_certificate, "etcd_keyfile": etcd_key}
-        options = {field: str(path.absolute()) for field, path in given.items() if path is not None}
-        target = moving.target_of(instance, to, options)
+        target = _target(instance, to, etcd_ca, etcd_certificate, etcd_key) or instance
         with steps() as progress:
             moved = asyncio.run(moving.migrate(instance, target, clock=SystemClock(), progress=progress))
         print(f"{moved.records:,} entries, every one compared; revision {moved.before:,} became {moved.after:,}")

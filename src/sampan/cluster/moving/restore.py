@@ -21,8 +21,10 @@ from sampan.api.faults import fault
 from sampan.cluster import choosing, locks, supervisor
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.etcd import member
 from sampan.cluster.instance import Instance
 from sampan.cluster.moving.backup import CERTIFICATES
+from sampan.cluster.moving.etcd import reached
 from sampan.cluster.moving.exchange import free_name, put_in_place, unused
 from sampan.cluster.moving.progress import Progress, counting
 from sampan.cluster.settings import ClusterSettings, NodeSettings
@@ -31,7 +33,7 @@ from sampan.store.archive.building import build
 from sampan.store.archive.format import Archive, verify
 from sampan.store.archive.records import ArchiveError, Extent, Record
 from sampan.store.archive.sources import Snapshot
-from sampan.store.protocol import StoreUnavailable
+from sampan.store.protocol import StoreError, StoreUnavailable
 
 #: More commits than any cluster makes between two backups; etcd's own advice for its snapshots.
 JUMP = 1_000_000_000
@@ -63,7 +65,7 @@ class Plan:
                 f"{' and certificates are' if self.certificates else ' is'} kept as *.{_ASIDE} in {self.instance.state}"
             )
         if self.archive.extent.kind != "sqlite":
-            yield "it was on etcd and is restored to SQLite: `sampan store migrate --to etcd` moves it on"
+            yield "it was on etcd and is restored to SQLite; --to etcd, or `sampan store migrate` later, moves it on"
         if self.moved:
             yield f"revisions go on from {self.extent.revision:,}, history and watches too"
         else:
@@ -87,17 +89,22 @@ def open_archive(path: Path, progress: Progress) -> Archive:
         ) from error
 
 
-def plan(archive: Archive, instance: Instance, *, moved: bool, certificates: bool, force: bool) -> Plan:
+async def plan(
+    archive: Archive, instance: Instance, *, moved: bool, certificates: bool, force: bool, progress: Progress
+) -> Plan:
     """``instance``: known by its name. Raises ClusterError when it may not be."""
-    existing = _existing(instance)
     wanted = settings_of(archive, instance)
     if supervisor.is_running(instance):
         raise ClusterError(f"cluster {instance.name!r} is running", fix=f"`{instance.command('down')}`, then again")
+    existing = _existing(instance)
     if existing is not None and not force:
         raise ClusterError(
-            f"there is a cluster {instance.name!r} on this machine already (revision {existing:,})",
+            f"there is a cluster {instance.name!r} on this machine already"
+            + (f" (revision {existing:,})" if existing else ""),
             fix="add --force to replace it (its store is kept aside), or give another name with --name",
         )
+    if existing is not None and (on_etcd := _on_etcd(instance)) is not None:
+        existing = await _reached_at_etcd(on_etcd, progress)
     extent = archive.extent
     if moved and existing == 0:
         raise ClusterError(
@@ -128,6 +135,27 @@ def _existing(instance: Instance) -> int | None:
     with suppress(StoreUnavailable), Snapshot(instance.store, history=False) as snapshot:
         return snapshot.extent.revision
     return 0 if instance.exists() else None
+
+
+def _on_etcd(instance: Instance) -> Instance | None:
+    """With its settings, where they can be read and say so."""
+    with suppress(ClusterError):
+        found = instances.load(instance.name, state_root=instance.state_root, run_root=instance.run_root)
+        return found if found.cluster.store == "etcd" else None
+    return None
+
+
+async def _reached_at_etcd(instance: Instance, progress: Progress) -> int:
+    """Revisions that its clients have seen are not to come again with another meaning. Raises ClusterError."""
+    try:
+        async with reached(instance, progress) as side:
+            return (await side.extent()).revision
+    except (ClusterError, StoreError) as error:
+        raise ClusterError(
+            f"which revision the cluster {instance.name!r} that is here has come to cannot be read from etcd: {error}",
+            fix=f"have its etcd run; or where that is lost, `{instance.command('down --purge')}` removes what is left "
+            "of it, and all its clients have to list anew",
+        ) from error
 
 
 def settings_of(archive: Archive, instance: Instance) -> Instance:
@@ -201,6 +229,9 @@ def _restore(planned: Plan, clock: Clock, progress: Progress) -> None:
         for name, data in beside:  # when nothing can stop the rest any more
             _write(state / name, data)
         instance.save()
+        etcd = member.folder(instance)  # last: until then it was the cluster's
+        if etcd.exists():
+            etcd.rename(free_name(state / f"{etcd.name}.{_ASIDE}"))
     finally:
         for path in made.values():
             shutil.rmtree(path, ignore_errors=True)

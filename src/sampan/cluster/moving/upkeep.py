@@ -107,8 +107,24 @@ def _require_sqlite(instance: Instance) -> None:
     if instance.cluster.store != "sqlite":
         raise ClusterError(
             f"cluster {instance.name!r} keeps its store in etcd",
-            fix="`etcdctl endpoint status`, `check` and `defrag` look after that",
+            fix=f"`{_etcdctl(instance)} endpoint status -w table` looks at that; and so `defrag`",
         )
+
+
+def _etcdctl(instance: Instance) -> str:
+    """With what it needs to be let in."""
+    from sampan.cluster.etcd import members  # late: few clusters have it
+
+    settings = members.settings_of(instance)
+    scheme = "https" if settings.ca else "http"
+    files = {"--cacert": settings.ca, "--cert": settings.cert, "--key": settings.key}
+    return " ".join(
+        [
+            "ETCDCTL_API=3 etcdctl --endpoints",
+            ",".join(f"{scheme}://{endpoint}" for endpoint in settings.endpoints),
+            *(f"{option} {path}" for option, path in files.items() if path),
+        ]
+    )
 
 
 def _require_stopped(instance: Instance, verb: str) -> None:
