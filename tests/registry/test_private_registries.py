@@ -177,8 +177,8 @@ async def test_layers_that_break_off_or_are_not_what_the_manifest_says_are_told_
 
 
 def image_volume(world: World, reference: str, policy: str = "Always", **mount: str) -> dict[str, Any]:
-    """The spec of a pod that shows a file of an image, and tries to change it."""
-    script = "cat /data/said || cat /data; touch /data/new || touch /data"
+    """The spec of a pod that shows a file of an image, tries to change it, and tells how it has it."""
+    script = "cat /data/said || cat /data; touch /data/new || touch /data; grep -o ' /data .*noexec' /proc/mounts"
     return {
         "volumes": [{"name": "data", "image": {"reference": reference, "pullPolicy": policy}}],
         "container": {
@@ -195,10 +195,11 @@ async def test_an_image_is_a_volume_that_pods_share_and_cannot_change(world: Wor
     runner, files = f"{world.addresses['open']}/team/app:1", f"{world.addresses['token']}/team/app:1"
     await world.pod("reads", runner, "for-volumes", **image_volume(world, files))
     await world.pod("reads-one", runner, "for-volumes", **image_volume(world, files, "IfNotPresent", subPath="said"))
-    await world.pod("stranger-to-files", runner, **image_volume(world, files, "Never"))
     told = {name: (await world.ran(name))["state"]["terminated"]["message"] for name in ("reads", "reads-one")}
+    await world.pod("stranger-to-files", runner, **image_volume(world, files, "Never"))
     assert told["reads"].startswith("token")
     assert "/data/new: Read-only file system" in told["reads"]
+    assert all(message.rstrip().endswith("noexec") for message in told.values()), told
     assert told["reads-one"].startswith("cat: ")
     assert "token" in told["reads-one"]
     reason, message = await world.waits("stranger-to-files")

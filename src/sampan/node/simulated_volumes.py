@@ -55,7 +55,20 @@ class _AnyImage(VolumePlugin[Prepared]):
         return place.target
 
 
-_PLUGINS = {**BUILT_IN, "image": _AnyImage()}
+class _AnyDriver(VolumePlugin[Prepared]):
+    """A simulated node has every driver of others (CSI), and is attached to whatever its pods ask for."""
+
+    name = "kubernetes.io/csi"
+    takes_mount_options = True
+
+    async def prepare(self, volume: Obj, context: Context) -> Prepared:
+        return Prepared(block=volume.get("volumeMode") == "Block")
+
+    def publish(self, prepared: Prepared, place: Place) -> Path:
+        return place.target
+
+
+_PLUGINS = {**BUILT_IN, "image": _AnyImage(), "csi": _AnyDriver()}
 
 
 class SimulatedVolumes:

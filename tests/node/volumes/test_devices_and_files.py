@@ -16,6 +16,7 @@ from volume_killing import has_loops, machine, may_mount
 
 from sampan.api.types import Obj
 from sampan.node.runtime import Device
+from sampan.node.simulated_volumes import SimulatedVolumes
 from sampan.node.volumes.errors import SetupError, VolumeError
 from sampan.node.volumes.localfile import LocalFilePlugin
 from sampan.node.volumes.localpath import LocalVolumes
@@ -343,3 +344,10 @@ def test_a_blank_device_gets_a_file_system_once_and_what_is_on_one_stays(world: 
             await manager(world, LinuxLoops(), LinuxMounter()).mount_pod(pod({"name": "main"}))
 
     on_a_machine(disk, life)
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["files", "device"])
+async def test_a_hollow_node_has_the_driver_of_any_claim(world: World, block: bool) -> None:
+    claim(world, {"csi": {"driver": "disk.example.com", "volumeHandle": "h"}}, block=block)
+    mounted = await SimulatedVolumes(world.source).mount_pod(pod(DEVICE if block else {"name": "main"}))
+    assert [each.block for each in mounted.values()] == [block]

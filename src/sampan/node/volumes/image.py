@@ -52,6 +52,7 @@ class ImageFiles(Prepared):
 
 class ImageVolumePlugin(VolumePlugin[ImageFiles]):
     name = "kubernetes.io/image"
+    seals_its_mounts = True
 
     def __init__(self, root: Path, images: Images, mounts: Mounts, tell: Callable[[Obj, Any, str, str], None]) -> None:
         """``tell``: an Event about a pod: its type, reason and message."""

@@ -64,6 +64,8 @@ class MountedVolume:
     host_path: Path
     read_only: bool = False
     block: bool = False
+    #: nobody can write to it however it is mounted: containers get it with the flags that its mount has
+    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +342,9 @@ class VolumeManager:
                 path = self._operations.publish(uid, each, ownership, self._clock.now(), had)
             except (SetupError, OSError, ValueError) as error:
                 raise setup_failed(each.name, error) from error
-            mounted[each.name] = MountedVolume(each.name, each.type, path, each.prepared.read_only, each.prepared.block)
+            mounted[each.name] = MountedVolume(
+                each.name, each.type, path, each.prepared.read_only, each.prepared.block, each.plugin.seals_its_mounts
+            )
         leaders = _leaders(ready)
         return {
             each.name: replace(mounted[leaders[_shared(each)].name], name=each.name, read_only=each.prepared.read_only)
@@ -388,7 +392,7 @@ def plan_mount(wanted: Obj, volume: MountedVolume, host_path: Path) -> Mount:
     return Mount(
         str(host_path),
         "/" + wanted["mountPath"].lstrip("/"),
-        bool(wanted.get("readOnly")) or volume.read_only,
+        (bool(wanted.get("readOnly")) or volume.read_only) and not volume.sealed,
         _PROPAGATIONS[wanted.get("mountPropagation") or "None"],
     )
 

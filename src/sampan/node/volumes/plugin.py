@@ -91,6 +91,8 @@ class VolumePlugin(ABC, Generic[P]):
 
     #: it does what ``mountOptions`` of a PersistentVolume say
     takes_mount_options = False
+    #: its mounts are read-only and have flags of their own, which a runtime that makes them read-only would lose
+    seals_its_mounts = False
     #: what is used of a volume is what its file system says
     is_a_file_system = False
 
