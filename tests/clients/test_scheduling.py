@@ -1,5 +1,5 @@
 """What the scheduler is for, on simulated nodes and through stock kubectl: priority, preemption, budgets, gates,
-spreading over zones, packing.
+gangs, spreading over zones, packing.
 
 One cluster of ``sampan up --simulate``. Each subject has nodes of its own, with a label; a test leaves them empty.
 """
@@ -29,9 +29,10 @@ nodes:
 - {name: small-x, labels: {use: defaults, topology.kubernetes.io/zone: x}, capacity: {cpu: 4, memory: 8Gi}}
 - {name: small-y, labels: {use: defaults, topology.kubernetes.io/zone: y}, capacity: {cpu: 4, memory: 8Gi}}
 - {name: wide-z, labels: {use: defaults, topology.kubernetes.io/zone: z}, capacity: {cpu: 64, memory: 128Gi}}
+- {name: gang, count: 2, labels: {use: gangs}, capacity: {cpu: 2, memory: 4Gi}}
 - {name: pack, count: 4, labels: {use: packing}, capacity: {cpu: 4, memory: 8Gi}}
 """
-NODES = 13
+NODES = 15
 CONFIGURATION = Path(__file__).parents[2] / "examples" / "scheduler-packing" / "config.yaml"
 #: a profile that spreads nothing by itself, to see what the defaults do
 UNSPREAD = {
@@ -49,7 +50,10 @@ def sampan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sampan]:
         shapes, scheduler = made.home / "nodes.yaml", made.home / "scheduler.yaml"
         shapes.write_text(SHAPES)
         scheduler.write_text(json.dumps(configuration))
-        made("up", "--name", "sim", "--simulate", str(shapes), "--scheduler-config", str(scheduler), *own_ports())
+        gangs = ("--feature-gates", "GenericWorkload=true", "--runtime-config", "scheduling.k8s.io/v1beta1=true")
+        made(
+            "up", "--name", "sim", "--simulate", str(shapes), "--scheduler-config", str(scheduler), *gangs, *own_ports()
+        )
         yield made
 
 
@@ -271,6 +275,28 @@ def test_a_pod_is_not_tried_before_its_last_gate_is_gone(kubectl: Program) -> No
     kubectl(*remove, '[{"op": "remove", "path": "/spec/schedulingGates"}]')
     running(kubectl, "gated")
     assert events(kubectl, "gated", "FailedScheduling") == []
+
+
+def test_a_gang_is_placed_as_a_whole_or_waits_as_a_whole(kubectl: Program) -> None:
+    """Two nodes of two cores: five pods of a core are one too many, four fit, and one alone waits for the others."""
+    names = [f"rank-{number}" for number in range(5)]
+    create(
+        kubectl,
+        {"apiVersion": "scheduling.k8s.io/v1beta1", "kind": "PodGroup", "metadata": {"name": "ranks"},
+         "spec": {"schedulingPolicy": {"gang": {"minCount": 5}}}},
+    )  # fmt: skip
+    member = spec("gangs", "1", schedulingGroup={"podGroupName": "ranks"})
+    create(kubectl, *(pod(name, member) for name in names))
+    said = "minCount (5) cannot be satisfied: 4 scheduled, 0 remaining"
+    state = ('-o=jsonpath={range .status.conditions[?(@.type=="PodGroupInitiallyScheduled")]}'
+             "{.status} {.reason}: {.message}{end}")  # fmt: skip
+    eventually(lambda: kubectl("get", "podgroup", "ranks", state) == f"False Unschedulable: {said}")
+    assert [node_of(kubectl, name) for name in names] == [""] * 5
+    kubectl("patch", "podgroup", "ranks", "--type=merge", "-p",
+            '{"spec": {"schedulingPolicy": {"gang": {"minCount": 4}}}}')  # fmt: skip
+    eventually(lambda: sum(bool(node_of(kubectl, name)) for name in names) == 4)
+    eventually(lambda: kubectl("get", "podgroup", "ranks", state).startswith("True Scheduled"))
+    kubectl("delete", "podgroup", "ranks")
 
 
 def test_zones_differ_by_no_more_than_the_skew_and_a_pod_waits_rather_than_break_it(kubectl: Program) -> None:

@@ -59,6 +59,7 @@ def test_parts_get_the_kubeconfigs_and_the_options_of_the_defaults_file(instance
 
 def test_the_scheduler_goes_by_the_files_that_the_cluster_was_given(instance: Instance, tmp_path: Path) -> None:
     files = {"scheduler_config": "/etc/s.yaml", "scheduler_plugins": "/etc/a.py,/etc/b.py"}
+    files["feature_gates"] = "GenericWorkload=true"
     given = dataclasses.replace(instance, cluster=dataclasses.replace(instance.cluster, **files))
     made = units.render(given, units.components(given), tmp_path / "defaults")
     words = executed(made["sampan-one-scheduler.service"])

@@ -39,6 +39,11 @@ def _warm() -> None:
 #: here the server tells itself what nodes and pods use, so the roles of who may look have it from the start
 _METRICS = "get,list,watch | metrics.k8s.io | nodes,pods"
 _LOOK_AT_METRICS = ("admin", "edit", "view")
+#: all gates are on here; by default GenericWorkload is not, and the scheduler has no such rules
+_OF_GROUPS = (
+    "get,list,watch | scheduling.k8s.io | podgroups,workloads",
+    "patch,update | scheduling.k8s.io | podgroups/status",
+)
 
 
 async def collect(folder: Path) -> dict[str, Obj]:
@@ -110,6 +115,9 @@ def facts(kind: str, obj: Obj) -> Obj:
             made["rules"] = [rule(each) for each in made["rules"]]
             if obj["metadata"]["name"] in _LOOK_AT_METRICS:
                 made["rules"].remove(_METRICS)
+            if obj["metadata"]["name"] == "system:kube-scheduler":
+                for each in _OF_GROUPS:
+                    made["rules"].remove(each)
     if "conditions" in made.get("status", {}):
         conditions = [
             {key: value for key, value in each.items() if key != "lastTransitionTime"}

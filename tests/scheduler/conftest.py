@@ -177,13 +177,18 @@ class RunningCluster:
 
 
 @asynccontextmanager
-async def run_cluster(**config):
+async def run_cluster(*, server=None, **config):
     server_config = ServerConfig(
-        port=0, bind_address="127.0.0.1", store="memory", openapi=False, disable_admission_plugins=("ServiceAccount",)
+        port=0,
+        bind_address="127.0.0.1",
+        store="memory",
+        openapi=False,
+        disable_admission_plugins=("ServiceAccount",),
+        **(server or {}),
     )
-    async with Server(server_config) as server:
-        admin = Client(server.local_transport())
-        client = Client(server.local_transport("system:kube-scheduler"))
+    async with Server(server_config) as api:
+        admin = Client(api.local_transport())
+        client = Client(api.local_transport("system:kube-scheduler"))
         pods, started = Informer(admin, PODS), asyncio.Event()
         scheduler = Scheduler(client, SystemClock(), random.Random(1), SchedulerConfig(**config))
         work = [tasks.detach(pods.run(), "pods"), tasks.detach(scheduler.run(started), "scheduler")]
@@ -196,5 +201,5 @@ async def run_cluster(**config):
 
 @pytest.fixture
 def running():
-    """A server and a scheduler with this configuration."""
+    """A server (``server``: what it is configured with beyond the usual) and a scheduler with this configuration."""
     return run_cluster

@@ -70,6 +70,22 @@ def explain(objects: list[Obj], words_: str) -> Explanation:
     return asyncio.run(reader.explained(Dump([*objects, *EMPTY]).ask, subject, NOW))
 
 
+def member(name: str) -> Obj:
+    made = pod(schedulingGroup={"podGroupName": "ranks"})
+    made["metadata"] |= {"name": name, "namespace": "default", "uid": f"uid-{name}", "creationTimestamp": CREATED}
+    return {**made, "status": {"phase": "Pending"}}
+
+
+def test_a_member_of_a_gang_waits_for_its_group_and_for_enough_of_its_pods() -> None:
+    gang = {"schedulingPolicy": {"gang": {"minCount": 3}}}
+    group = of("PodGroup", "ranks", spec=gang)
+    elsewhere = of("PodGroup", "other", namespace="other", spec=gang)
+    (missing,) = explain([member("m0"), elsewhere], "pod/m0").causes
+    assert missing.sentence == "Pod default/m0 waits for the PodGroup ranks, which does not exist."
+    (few,) = explain([member("m0"), member("m1"), group], "pod/m0").causes
+    assert few.sentence == "Pod default/m0 waits for more pods of its gang: 2 of 3 are there."
+
+
 def waiting(reason: str, message: str) -> Obj:
     state = {
         "name": "c",

@@ -155,6 +155,9 @@ def scheduler(
     plugin_files: Annotated[
         str, Option("--plugin-files", help="Python files with plug-ins, separated by commas; read again on a change.")
     ] = "",
+    feature_gates: Annotated[
+        str, Option("--feature-gates", help="GenericWorkload=true schedules gangs (PodGroup) together.")
+    ] = "",
     kubeconfig: KubeConfig = "",
     leader_elect: Elect = "true",
     lease_duration: Lease = "15s",
@@ -179,7 +182,7 @@ def scheduler(
 
     loaded = scheduling.load(config) if config else None
     files = [Path(name).absolute() for name in options.words(plugin_files)]
-    chosen = loaded.scheduler if loaded is not None else SchedulerConfig()
+    chosen = scheduling.with_gates(loaded.scheduler if loaded is not None else SchedulerConfig(), feature_gates)
     scheduling.check_plugins(files, chosen)
     if loaded is not None:
         kubeconfig = kubeconfig or loaded.client_connection.get("kubeconfig", "")

@@ -180,10 +180,7 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance, *, apart
         scheduling = await asyncio.to_thread(import_module, "sampan.scheduler.scheduler")  # NumPy takes a while
         records = import_module("sampan.scheduler.records")
         attempts = records.Attempts()
-        config = None
-        if path := instance.cluster.scheduler_config:
-            reading = await asyncio.to_thread(import_module, "sampan.scheduler.configuration.reading")
-            config = (await asyncio.to_thread(reading.load, Path(path))).scheduler
+        config = await _scheduler_config(instance)
         server.documents[records.PATH] = attempts.answer
         client = Client(server.local_transport("system:kube-scheduler"))
 
@@ -218,6 +215,18 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance, *, apart
         keeper.keep("gateway api", gateway_api, ends=True)
     if instance.node.simulated_count:
         keeper.keep("simulated nodes", simulated_nodes)
+
+
+async def _scheduler_config(instance: Instance) -> Any:
+    """None: all as by default."""
+    cluster = instance.cluster
+    if not cluster.scheduler_config and not cluster.feature_gates:
+        return None
+    config = (await asyncio.to_thread(import_module, "sampan.scheduler.config")).SchedulerConfig()
+    if path := cluster.scheduler_config:
+        reading = await asyncio.to_thread(import_module, "sampan.scheduler.configuration.reading")
+        config = (await asyncio.to_thread(reading.load, Path(path))).scheduler
+    return config.with_gates(cluster.feature_gates)
 
 
 def _keep_etcd(keeper: Keeper, server: Server, instance: Instance) -> None:

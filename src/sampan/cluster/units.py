@@ -125,6 +125,7 @@ def _control_plane(instance: Instance, sampan: str) -> list[Component]:
         "--client-ca-file", str(pki / "ca.crt"), "--bind-address", "127.0.0.1",
         *(("--config", cluster.scheduler_config) if cluster.scheduler_config else ()),
         *(("--plugin-files", cluster.scheduler_plugins) if cluster.scheduler_plugins else ()),
+        *(("--feature-gates", cluster.feature_gates) if cluster.feature_gates else ()),
     )  # fmt: skip
     return [
         Component("apiserver", "API server", (sampan, "server", "--name", instance.name, "--apart"), "APISERVER_ARGS"),

@@ -18,6 +18,7 @@ from sampan.keeping import fault_words
 from sampan.scheduler.binding import Bindings
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.framework import Code, Event, PreEnqueuePlugin
+from sampan.scheduler.podgroups import GANG, GANG_ALONE, GroupKey, PodGroups, key_of
 from sampan.scheduler.podinfo import DEFAULT_SCHEDULER, PodInfo
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import QueuedPod, SchedulingQueue
@@ -30,7 +31,7 @@ _MISSED = 64
 
 
 class Changes:
-    """``report`` tells of a pod that a plug-in raised on."""
+    """``report`` tells of a pod that a plug-in raised on. ``groups`` None: pods are scheduled one by one."""
 
     def __init__(
         self,
@@ -39,8 +40,10 @@ class Changes:
         bindings: Bindings,
         profiles: Mapping[str, Profile],
         report: Callable[[PodInfo, str], None],
+        groups: PodGroups | None = None,
     ) -> None:
         self._cluster, self._queue, self._bindings = cluster, queue, bindings
+        self._groups = groups
         self._profiles, self._report = profiles, report
 
     def is_pending(self, pod: Obj) -> bool:
@@ -53,6 +56,9 @@ class Changes:
 
     def pod_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
         uid = obj["metadata"].get("uid", "")
+        grouped = self._groups is not None and part(obj, "spec").get("schedulingGroup") is not None
+        if grouped:
+            self._member_changed(PodInfo(obj), gone=kind == "DELETED" or is_terminal(obj))
         if kind == "DELETED" or is_terminal(obj):
             self.pod_gone(uid, obj)
         elif node_name(obj):
@@ -114,6 +120,34 @@ class Changes:
                 return True
         return False
 
+    # Groups of pods
+
+    def _member_changed(self, pod: PodInfo, *, gone: bool) -> None:
+        """Before the pod itself is looked at: it counts for its own group."""
+        assert self._groups is not None
+        key = key_of(pod)
+        if key is None:
+            return
+        if gone or pod.terminating:
+            self._groups.drop_pod(key, pod.uid)
+        elif self._groups.put_pod(key, pod):
+            self._let_in(key)
+
+    def pod_group_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
+        assert self._groups is not None
+        if kind == "DELETED":
+            self._groups.drop(obj)
+        elif self._groups.put(obj):
+            self._let_in((obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+
+    def _let_in(self, key: GroupKey) -> None:
+        """The pods of a group that waited for more of them, or for the group itself."""
+        assert self._groups is not None
+        for pod in self._groups.release(key):
+            self.look_again(pod.obj)
+        for item in self._queue.in_group((GANG, key)):
+            self._queue.requeue(item)
+
     # Nodes and namespaces
 
     def node_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
@@ -155,6 +189,8 @@ class Changes:
             self._queue.requeue(item)
 
     def _may_help(self, item: QueuedPod, event: Event, slot: int | None, changed: PodInfo | None) -> bool:
+        if item.plugins == GANG_ALONE:
+            return False  # another member is what could not be placed: when that is tried again, so is this one
         profile = self._profiles[item.pod.scheduler_name]
         try:
             return profile.may_help(item.pod, item.plugins, event, self._cluster, slot, changed)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
+from sampan.api.features import Features
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.records import dataclass
@@ -148,6 +149,12 @@ class SchedulerConfig:
     #: what the records of attempts may take
     attempts_kept_bytes: int = KEPT_BYTES
     extenders: Sequence[ExtenderConfig] = ()
+    #: whether pods that name a PodGroup are scheduled with it (gate GenericWorkload)
+    groups: bool = False
+
+    def with_gates(self, text: str) -> SchedulerConfig:
+        """By feature gates as ``A=true,B=false``. Raises ValueError."""
+        return replace(self, groups=Features.parse(text).enabled("GenericWorkload"))
 
 
 #: the protocols of extension points, by their names; a point without one goes with another

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 from collections.abc import Callable, Hashable
 from dataclasses import field
 from enum import Enum
@@ -19,6 +20,8 @@ from typing import Any
 from sampan.client.timeline import Timeline
 from sampan.records import dataclass
 from sampan.scheduler.podinfo import PodInfo
+
+log = logging.getLogger(__name__)
 
 INITIAL_BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 10.0
@@ -56,6 +59,19 @@ class QueuedPod:
 
 
 SortKey = Callable[[PodInfo, float], Any]
+
+
+def guarded(sort_key: SortKey) -> SortKey:
+    """Pods on which the plug-in raises come after all others."""
+
+    def key(pod: PodInfo, enqueued: float) -> tuple[bool, Any]:
+        try:
+            return False, sort_key(pod, enqueued)
+        except Exception:
+            log.exception("the order of %s in the queue is not known", pod.key)
+            return True, 0
+
+    return key
 
 
 class SchedulingQueue:
@@ -100,6 +116,10 @@ class SchedulingQueue:
     def unschedulable(self) -> list[list[QueuedPod]]:
         """By group; none is empty."""
         return [list(group.values()) for group in self._groups.values()]
+
+    def in_group(self, group: Hashable) -> list[QueuedPod]:
+        """Unschedulable pods that failed with this ``group``."""
+        return list(self._groups.get(group, {}).values())
 
     def taken(self) -> list[QueuedPod]:
         """Those that are being tried now: few."""
@@ -210,6 +230,16 @@ class SchedulingQueue:
             item.missed, item.again = [], False
             self._taken[item.pod.uid] = item
         return item
+
+    def take(self, item: QueuedPod) -> bool:
+        """Takes one that waits, for whatever, along with another; False: it is gated, tried already, or gone."""
+        if self._pods.get(item.pod.uid) is not item or item.place in (Place.GATED, Place.TAKEN):
+            return False
+        self._leave_group(item)
+        item.place, item.ticket = Place.TAKEN, 0
+        item.missed, item.again = [], False
+        self._taken[item.pod.uid] = item
+        return True
 
     def close(self) -> None:
         if self._timer is not None:

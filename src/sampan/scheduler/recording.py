@@ -78,6 +78,12 @@ def failed(pod: PodInfo, profile: Profile, at: datetime, message: str) -> Attemp
     return AttemptRecord(name, at, profile.scheduler_name, "error", message=message[:_LONGEST])
 
 
+def waiting(pod: PodInfo, profile: Profile, at: datetime, message: str) -> AttemptRecord:
+    """An attempt on a group of pods that this one was not the trouble of."""
+    name = PodName(pod.namespace, pod.name, pod.uid)
+    return AttemptRecord(name, at, profile.scheduler_name, "unschedulable", message=message[:_LONGEST])
+
+
 def _examples(decision: Decision, cluster: Cluster) -> dict[int, str]:
     """A node for each verdict."""
     if decision.verdicts is None:

@@ -11,11 +11,12 @@ from typing import Any
 
 from sampan.api.clock import Clock
 from sampan.api.errors import ApiError, Conflict, Forbidden, NotFound
-from sampan.api.resources import PODS
+from sampan.api.resources import POD_GROUPS, PODS
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.client.events import EventKind, EventRecorder
 from sampan.scheduler import status
+from sampan.scheduler.framework import Status
 from sampan.scheduler.podinfo import PodInfo
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,23 @@ class Reporter:
 
     def error(self, pod: PodInfo, message: str) -> None:
         self._failed(pod, status.SCHEDULER_ERROR, message, None)
+
+    def group(self, group: Obj, outcome: Status) -> None:
+        """Whether a group of pods has its places; said once that it has, and not taken back."""
+        patch = status.plan_group_patch(group, outcome, self._clock.now())
+        if patch is not None:
+            self._spawn(self._patch_group(group, patch), f"status of pod group {group['metadata']['name']}")
+
+    async def _patch_group(self, group: Obj, patch: Obj) -> None:
+        meta = group["metadata"]
+        try:
+            await self._client.patch(
+                POD_GROUPS, meta["name"], patch, meta["namespace"], patch_type="strategic", subresource="status"
+            )
+        except (NotFound, Conflict) as error:
+            log.debug("status of pod group %s not written: %s", meta["name"], error.message)
+        except ApiError as error:
+            log.warning("status of pod group %s not written: %s", meta["name"], error.message)
 
     def _failed(self, pod: PodInfo, reason: str, message: str, nominated: str | None) -> None:
         self._event(pod, pod, "Warning", "FailedScheduling", message)

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampan.api.clock import Clock, Random
-from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.resources import (
     CSI_DRIVERS,
     CSI_NODES,
@@ -27,6 +26,7 @@ from sampan.api.resources import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     POD_DISRUPTION_BUDGETS,
+    POD_GROUPS,
     PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
@@ -40,22 +40,27 @@ from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
 from sampan.client.timeline import Timeline
-from sampan.keeping import fault_words
-from sampan.scheduler import binding, recording
-from sampan.scheduler.binding import Bindings, PluginRaised, PluginRefused
+from sampan.scheduler.binding import Bindings
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.changes import Changes
 from sampan.scheduler.config import ProfileConfig, SchedulerConfig, build_profile
 from sampan.scheduler.decision import Decision
 from sampan.scheduler.devices.changes import DeviceChanges
 from sampan.scheduler.devices.store import Devices
-from sampan.scheduler.framework import BindPlugin, Code, Event, QueueSortPlugin, ReservePlugin, Verdicts
-from sampan.scheduler.plugins.defaultpreemption import Preemption
+from sampan.scheduler.framework import (
+    BindPlugin,
+    PreEnqueuePlugin,
+    QueueSortPlugin,
+    Verdicts,
+)
+from sampan.scheduler.outcomes import Outcomes, Waiting
+from sampan.scheduler.plugins.gangscheduling import GangScheduling
+from sampan.scheduler.podgroups import GANG_ALONE, PodGroups
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.preempting import Outcome, preempt
 from sampan.scheduler.profile import Profile
-from sampan.scheduler.queue import Place, QueuedPod, SchedulingQueue
-from sampan.scheduler.records import AttemptRecord, Attempts
+from sampan.scheduler.queue import Place, QueuedPod, SchedulingQueue, guarded
+from sampan.scheduler.records import Attempts
 from sampan.scheduler.reporter import Reporter
 from sampan.scheduler.selectors import DefaultSelectors
 from sampan.scheduler.storage import Storage
@@ -63,6 +68,7 @@ from sampan.scheduler.storagechanges import StorageChanges
 
 if TYPE_CHECKING:
     from sampan.scheduler.extended import Extenders
+    from sampan.scheduler.gangs import Gangs
 
 log = logging.getLogger(__name__)
 
@@ -166,17 +172,47 @@ class Scheduler:
             from sampan.scheduler.extended import Extenders
 
             self._extenders = Extenders(config.extenders)
+        self._pod_groups = self._factory.informer(POD_GROUPS) if config.groups else None
+        self._groups = PodGroups() if config.groups else None
         self.profiles = {p.scheduler_name: self._build(p) for p in config.profiles}
         self._reporter = Reporter(client, timeline, self.profiles, self._spawn)
         sorter = next(p for profile in self.profiles.values() for p in profile.having(QueueSortPlugin))
         self.queue = SchedulingQueue(
-            _guarded(sorter.sort_key),
+            guarded(sorter.sort_key),
             initial_seconds=config.initial_backoff_seconds,
             max_seconds=config.max_backoff_seconds,
             timeline=timeline,
         )
         self._bindings = Bindings(config.max_bindings, config.permit_seconds)
-        self._changes = Changes(self.cluster, self.queue, self._bindings, self.profiles, self._reporter.error)
+        self._changes = Changes(
+            self.cluster, self.queue, self._bindings, self.profiles, self._reporter.error, self._groups
+        )
+        self._outcomes = Outcomes(
+            self.cluster,
+            self.queue,
+            self._bindings,
+            self._changes,
+            self._reporter,
+            self.attempts,
+            timeline,
+            self._pods.get,
+            self._spawn,
+        )
+        self._gangs: Gangs | None = None
+        if self._groups is not None:
+            # Imported late, as it is off by default.
+            from sampan.scheduler.gangs import Gangs
+
+            self._gangs = Gangs(
+                self._groups,
+                self.cluster,
+                self.queue,
+                self._bindings,
+                random,
+                self._outcomes,
+                self._reporter,
+                self._search,
+            )
         self._storage_changes = StorageChanges(
             self.cluster.storage, self.queue, self._pods, self._claims, self._classes
         )
@@ -199,6 +235,8 @@ class Scheduler:
             self._slices.add_handler(self._device_changes.slice_changed),
             self._pods.add_handler(self._changes.pod_changed),
         ]
+        if self._pod_groups is not None:
+            removers.append(self._pod_groups.add_handler(self._changes.pod_group_changed))
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -247,6 +285,9 @@ class Scheduler:
 
             binders = (ExtenderBinder(self._extenders), *profile.having(BindPlugin))
             profile.points = {**profile.points, BindPlugin: binders}
+        if self._groups is not None:
+            gang = GangScheduling(self._groups)
+            profile.points = {**profile.points, PreEnqueuePlugin: (*profile.having(PreEnqueuePlugin), gang)}
         return profile
 
     def replace_plugins(self, config: SchedulerConfig, changed: Collection[str]) -> None:
@@ -278,28 +319,42 @@ class Scheduler:
             return False
         profile = self.profiles[pod.scheduler_name]
         item.missed, item.again = [], False  # it is tried on what is known now
+        if self._gangs is not None and (named := self._gangs.group_of(pod)) is not None:
+            key, group = named
+            if group is None:
+                self._changes.look_again(pod.obj)  # its group has gone: it waits for another of that name
+                return False
+            if self._extenders is not None and self._extenders.interested(pod):
+                why = "pods of a gang are not scheduled where an extender is to be asked about them"
+                self._outcomes.wait(item, profile, Waiting(GANG_ALONE, why))
+                return False
+            return await self._gangs.attempt(item, key, group, profile)
         if self._extenders is not None and (self._extenders.interested(pod) or self._extenders.preempting(pod)):
             self._spawn(self._attempt_extended(item, pod, profile, self._extenders), f"extended attempt on {pod.key}")
             return False
         try:
             decision = profile.decide(pod, self.cluster, self._random)
             if decision.node:
-                return self._take(item, pod, profile, decision)
+                return self._outcomes.take(item, pod, profile, decision)
             outcome = Outcome(None)
             if decision.nodes:
-                outcome = await preempt(pod, profile, self.cluster, self._budgets.list(), self._random)
+                outcome = await self._search(pod, profile)
             if outcome.paused:
                 if not self._is_tried(item, pod):
                     return False
                 # Somebody else may have made room meanwhile: then nobody has to go.
                 decision = profile.decide(pod, self.cluster, self._random)
                 if decision.node:
-                    return self._take(item, pod, profile, decision)
-            self._no_node(item, profile, decision, outcome)
+                    return self._outcomes.take(item, pod, profile, decision)
+            self._outcomes.no_node(item, profile, decision, outcome)
         except Exception as error:
             if self.queue.find(pod.uid) is item:
-                self._raised(item, pod, profile, error)
+                self._outcomes.raised(item, pod, profile, error)
         return False
+
+    async def _search(self, pod: PodInfo, profile: Profile) -> Outcome:
+        """Who would have to go for this pod."""
+        return await preempt(pod, profile, self.cluster, self._budgets.list(), self._random)
 
     def _is_tried(self, item: QueuedPod, pod: PodInfo) -> bool:
         """Whether an attempt that took its time is still about this pod; one that has changed is tried as it is now."""
@@ -309,15 +364,6 @@ class Scheduler:
             self.queue.retry(item)
             return False
         return True
-
-    def _raised(self, item: QueuedPod, pod: PodInfo, profile: Profile, error: Exception) -> None:
-        log.error("scheduling %s failed", pod.key, exc_info=error)
-        self._errored(item, pod, profile, fault_words(error))
-
-    def _errored(self, item: QueuedPod, pod: PodInfo, profile: Profile, message: str) -> None:
-        self.queue.errored(item)
-        self._record(recording.failed(pod, profile, self._clock.now(), message))
-        self._reporter.error(pod, message)
 
     async def _attempt_extended(self, item: QueuedPod, pod: PodInfo, profile: Profile, extenders: Extenders) -> None:
         """The same for a pod that extenders are asked about; others are decided on meanwhile."""
@@ -337,11 +383,11 @@ class Scheduler:
                 if not decision.node:
                     if table is not self.cluster.verdicts:
                         decision = replace(decision, verdicts=None)  # its numbers mean nothing any more
-                    self._no_node(item, profile, decision, outcome)
+                    self._outcomes.no_node(item, profile, decision, outcome)
                     return
                 waited = not self._bindings.has_room
                 await self._bindings.room()
-                taken = (not waited or self._still_fits(item, profile, decision)) and self._take(
+                taken = (not waited or self._still_fits(item, profile, decision)) and self._outcomes.take(
                     item, pod, profile, decision
                 )
                 if not taken:
@@ -349,10 +395,10 @@ class Scheduler:
                     self.queue.errored(item)
             except ExtenderFailed as error:
                 if self.queue.find(pod.uid) is item:
-                    self._errored(item, pod, profile, str(error))
+                    self._outcomes.errored(item, pod, profile, str(error))
             except Exception as error:
                 if self.queue.find(pod.uid) is item:
-                    self._raised(item, pod, profile, error)
+                    self._outcomes.raised(item, pod, profile, error)
 
     def _still_fits(self, item: QueuedPod, profile: Profile, decision: Decision) -> bool:
         """Whether a decision still holds after a time in which others were made."""
@@ -360,103 +406,6 @@ class Scheduler:
         if slot is None or self.queue.find(item.pod.uid) is not item:
             return False
         return profile.verdict_at(item.pod, self.cluster, slot) == Verdicts.PASS
-
-    def _take(self, item: QueuedPod, pod: PodInfo, profile: Profile, decision: Decision) -> bool:
-        reserved = binding.reserve(profile, pod, decision.node)
-        if reserved.code is not Code.SUCCESS:
-            self._unschedulable(item, profile, frozenset((reserved.plugin,)))
-            self._keep(decision, pod, profile, message=reserved.message)
-            self._reporter.unschedulable(pod, reserved.message)
-            return False
-        self._keep(decision, pod, profile)
-        self.cluster.assume(pod, decision.node)
-        self.queue.done(pod.uid)
-        node = decision.node
-        cycle = self._bindings.run(
-            profile,
-            pod,
-            node,
-            lambda: self._bound(profile, pod, node),
-            lambda error: self._binding_failed(profile, pod, node, error),
-        )
-        self._spawn(cycle, f"bind {pod.key}")
-        return True
-
-    def _no_node(self, item: QueuedPod, profile: Profile, decision: Decision, found: Outcome) -> None:
-        pod, outcome = item.pod, found.found
-        nominated: str | None = None
-        if outcome is not None:
-            decision = replace(decision, post_filter=outcome.message)
-            if not outcome.keep:
-                nominated = outcome.node
-                self.cluster.nominate(pod, outcome.node)
-            if outcome.victims:
-                self._spawn(self._preempt(pod, outcome), f"preempt for {pod.key}")
-        # Without any node there was nothing to try: the first node that appears is tried at once.
-        item.again = item.again or found.outdated
-        self._unschedulable(item, profile, decision.plugins(), attempted=bool(decision.nodes))
-        self._keep(decision, pod, profile, preemption=outcome)
-        self._reporter.unschedulable(pod, decision.message, nominated)
-
-    def _unschedulable(
-        self, item: QueuedPod, profile: Profile, plugins: frozenset[str], *, attempted: bool = True
-    ) -> None:
-        self.queue.failed(item, plugins, group=profile.hint_key(item.pod, plugins), attempted=attempted)
-        self._changes.catch_up(item)
-
-    async def _preempt(self, pod: PodInfo, plan: Preemption) -> None:
-        for other, node in list(self.cluster.nominated.values()):
-            if node == plan.node and other.priority < pod.priority:
-                # Room was promised to it that it will not get: let it look elsewhere.
-                self.cluster.nominate(other, "")
-                if (item := self.queue.find(other.uid)) is not None:
-                    self.queue.requeue(item)
-        for victim in plan.victims:
-            # One that is not bound yet is told to make room, and stays.
-            if not self._bindings.reject(victim.uid, f"preempted by pod {pod.uid} on node {plan.node}"):
-                await self._reporter.evict(victim, pod, plan.node)
-
-    # Outcomes of a binding
-
-    def _bound(self, profile: Profile, pod: PodInfo, node: str) -> None:
-        self._reporter.scheduled(pod, node)
-        binding.post_bind(profile, pod, node)
-
-    def _binding_failed(
-        self, profile: Profile, pod: PodInfo, node: str, error: ApiError | PluginRefused | PluginRaised
-    ) -> None:
-        binding.unreserve(profile.having(ReservePlugin), pod, node)
-        if not self.cluster.forget(pod):
-            return  # the informer has told us more in the meantime
-        self._changes.wake(Event.POD_DELETE, self.cluster.nodes.slot_of.get(node), pod)
-        current = self._pods.get(pod.namespace, pod.name)
-        if current is None or current["metadata"].get("uid") != pod.uid or not self._changes.is_pending(current):
-            return
-        self._record(recording.failed(pod, profile, self._clock.now(), f"binding to {node} rejected: {error}"))
-        level = logging.DEBUG if isinstance(error, (Conflict, NotFound)) else logging.WARNING
-        log.log(level, "binding %s to %s failed: %s", pod.key, node, error)
-        self.queue.put_back(PodInfo(current))
-        if isinstance(error, PluginRefused) and error.waited:
-            self._reporter.unschedulable(pod, f"pod {pod.name} rejected: {error}")
-        else:
-            self._reporter.error(pod, f"binding rejected: {error}")
-
-    def _keep(
-        self,
-        decision: Decision,
-        pod: PodInfo,
-        profile: Profile,
-        *,
-        message: str = "",
-        preemption: Preemption | None = None,
-    ) -> None:
-        now = self._clock.now()
-        self._record(
-            recording.record(decision, pod, profile, self.cluster, now, message=message, preemption=preemption)
-        )
-
-    def _record(self, record: AttemptRecord) -> None:
-        self.attempts.put(record)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._group is not None, "the scheduler is not running"
@@ -470,16 +419,3 @@ async def _alone(work: Coroutine[Any, Any, None], name: str) -> None:
         await work
     except Exception:
         log.exception("%s failed", name)
-
-
-def _guarded(sort_key: Callable[[PodInfo, float], Any]) -> Callable[[PodInfo, float], Any]:
-    """Pods on which the plug-in raises come after all others."""
-
-    def key(pod: PodInfo, enqueued: float) -> tuple[bool, Any]:
-        try:
-            return False, sort_key(pod, enqueued)
-        except Exception:
-            log.exception("the order of %s in the queue is not known", pod.key)
-            return True, 0
-
-    return key

@@ -1,4 +1,4 @@
-"""What a decision changes in a pod's status: the PodScheduled condition and the nominated node. Pure."""
+"""What a decision changes in a pod's status, and in that of a group of pods. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from datetime import datetime
 
 from sampan.api.clock import format_time
 from sampan.api.types import Obj
+from sampan.scheduler.framework import Code, Status
 
+INITIALLY_SCHEDULED = "PodGroupInitiallyScheduled"
+SCHEDULED = "Scheduled"
 UNSCHEDULABLE = "Unschedulable"
 SCHEDULER_ERROR = "SchedulerError"
 
@@ -29,6 +32,24 @@ def plan_failure_patch(pod: Obj, reason: str, message: str, now: datetime, nomin
     if not patch:
         return None
     return {"metadata": {"uid": pod["metadata"].get("uid", "")}, "status": patch}
+
+
+def plan_group_patch(group: Obj, outcome: Status, now: datetime) -> Obj | None:
+    """The same of ``podgroups/status``: the condition PodGroupInitiallyScheduled, which stays once it is True."""
+    conditions = (group.get("status") or {}).get("conditions") or ()
+    old = next((c for c in conditions if c.get("type") == INITIALLY_SCHEDULED), None)
+    scheduled = outcome.code is Code.SUCCESS
+    state, reason = ("True", SCHEDULED) if scheduled else ("False", UNSCHEDULABLE)
+    condition = {"type": INITIALLY_SCHEDULED, "status": state, "reason": reason, "message": outcome.message}
+    if old is not None and (old.get("status") == "True" or all(old.get(k, "") == v for k, v in condition.items())):
+        return None
+    meta = group["metadata"]
+    condition["lastTransitionTime"] = (
+        old["lastTransitionTime"] if old is not None and old.get("status") == state else format_time(now)
+    )
+    if meta.get("generation"):
+        condition["observedGeneration"] = meta["generation"]
+    return {"metadata": {"uid": meta.get("uid", "")}, "status": {"conditions": [condition]}}
 
 
 def plan_preempted_patch(victim: Obj, scheduler: str, now: datetime) -> Obj:

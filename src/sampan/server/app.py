@@ -559,6 +559,7 @@ class Server:
             port=self.address[1] or config.port or DEFAULT_PORT,
             client_ca=ca,
             front_proxy=self._front.published() if self._front is not None else {},
+            groups=self.features.enabled("GenericWorkload"),
         )
 
 

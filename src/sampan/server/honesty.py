@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
+from sampan.api.reading import part, parts
 from sampan.api.types import Obj
 from sampan.records import dataclass
 
@@ -42,18 +43,36 @@ def _each(group: str, kinds: Iterable[str], lack: Lack) -> dict[Name, Lack]:
     return {(group, kind): lack for kind in kinds}
 
 
-_GANGS = "the scheduler knows no groups of pods and takes each pod alone"
+_GROUPS = (
+    "topology constraints, claims of a whole group, groups of groups, and disruption of all pods at once are not "
+    "heeded; gangs are scheduled together"
+)
+_UNHEEDED = ("parentCompositePodGroupName", "schedulingConstraints", "resourceClaims")
 _TAINTED_DEVICES = "no device is kept from pods by it, and no pod is evicted; taints in a ResourceSlice are honoured"
 _FAIRNESS = "requests are limited by their number alone, not by priority"
 _LIFECYCLE = "nobody carries the eviction out; use the eviction subresource of the pod"
 
+
+def _asks_more(spec: Obj) -> bool:
+    return part(spec, "disruptionMode").get("all") is not None or any(spec.get(key) for key in _UNHEEDED)
+
+
+def _group_asks_more(obj: Obj) -> bool:
+    return _asks_more(part(obj, "spec"))
+
+
+def _workload_asks_more(obj: Obj) -> bool:
+    spec = part(obj, "spec")
+    return bool(spec.get("compositePodGroupTemplates")) or any(map(_asks_more, parts(spec, "podGroupTemplates")))
+
+
 LACKS: Mapping[Name, Lack] = MappingProxyType(
     {
-        **_each(
-            "scheduling.k8s.io",
-            ("CompositePodGroup", "PodGroup", "Workload"),
-            Lack(_GANGS, ("sampan.scheduler.plugins.gangscheduling",)),
+        ("scheduling.k8s.io", "CompositePodGroup"): Lack(
+            "its groups are scheduled each for itself", ("sampan.scheduler.compositegroups",)
         ),
+        ("scheduling.k8s.io", "PodGroup"): Lack(_GROUPS, ("sampan.scheduler.placements",), _group_asks_more),
+        ("scheduling.k8s.io", "Workload"): Lack(_GROUPS, ("sampan.scheduler.placements",), _workload_asks_more),
         ("coordination.k8s.io", "LeaseCandidate"): Lack(
             "nobody elects a leader among candidates", ("sampan.server.leaderelection",)
         ),

@@ -29,6 +29,16 @@ def load(path: str) -> reading.Loaded:
         raise ClusterError(f"--config: {path}: {error}", fix="mend the file; docs/scheduler.md shows one") from error
 
 
+def with_gates(config: SchedulerConfig, gates: str) -> SchedulerConfig:
+    """Raises ClusterError."""
+    try:
+        return config.with_gates(gates)
+    except ValueError as error:
+        raise ClusterError(
+            f"--feature-gates: {error}", fix="write it like A=true,B=false, with names of Kubernetes v1.37"
+        ) from error
+
+
 def check_plugins(files: Sequence[Path], config: SchedulerConfig) -> None:
     """Loads them once, so that a mistake is told at once. Raises ClusterError."""
     try:

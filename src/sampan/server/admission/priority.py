@@ -1,4 +1,4 @@
-"""Priority: a pod's PriorityClass becomes its number; at most one class is the default."""
+"""Priority: the PriorityClass of a pod, or of a group of pods, becomes its number; at most one class is the default."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ _GROUP = "scheduling.k8s.io"
 
 class Priority(Plugin):
     name = "Priority"
-    resources = frozenset({("", "pods"), (_GROUP, "priorityclasses")})
+    resources = frozenset({("", "pods"), (_GROUP, "priorityclasses"), (_GROUP, "podgroups")})
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
         self._classes = Followed(reader, PRIORITY_CLASSES)
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
-        if attributes.obj is None or not is_for(attributes, "pods", "CREATE", "UPDATE"):
+        is_group = is_for(attributes, "podgroups", "CREATE", "UPDATE", group=_GROUP)
+        if attributes.obj is None or not (is_group or is_for(attributes, "pods", "CREATE", "UPDATE")):
             return
         spec = attributes.obj.get("spec")
         if not isinstance(spec, dict):
@@ -34,20 +35,26 @@ class Priority(Plugin):
                 if spec.get(key) is None and old.get(key) is not None:
                     spec[key] = old[key]
             return
-        await self._resolve(attributes, spec)
-
-    async def _resolve(self, attributes: AdmissionAttributes, spec: Obj) -> None:
         chosen = await self._class(attributes, spec.get("priorityClassName", ""))
+        self._number(attributes, spec, chosen, "pod group" if is_group else "pod")
+        if not is_group:
+            self._policy(attributes, spec, chosen)
+
+    @staticmethod
+    def _number(attributes: AdmissionAttributes, spec: Obj, chosen: Obj | None, what: str) -> None:
         value = int(chosen.get("value", 0)) if chosen else 0
         if chosen is not None:
             spec["priorityClassName"] = chosen["metadata"]["name"]
         if spec.get("priority") is not None and spec["priority"] != value:
             detail = (
-                f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; "
+                f"the integer value of priority ({spec['priority']}) must not be provided in {what} spec; "
                 f"priority admission controller computed {value} from the given PriorityClass name"
             )
             raise refuse(attributes, detail)
         spec["priority"] = value
+
+    @staticmethod
+    def _policy(attributes: AdmissionAttributes, spec: Obj, chosen: Obj | None) -> None:
         policy = (chosen or {}).get("preemptionPolicy") or "PreemptLowerPriority"
         if spec.get("preemptionPolicy") not in (None, policy):
             detail = (

@@ -32,15 +32,18 @@ class BootstrapConfig:
     client_ca: str = ""
     #: what extension API servers are told of the front proxy: ``requestheader-*`` keys and their values
     front_proxy: Mapping[str, str] = field(default_factory=dict)
+    #: the gate GenericWorkload is on
+    groups: bool = False
 
 
 def namespaces() -> list[Obj]:
     return [{"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}} for name in NAMESPACES]
 
 
-def policy() -> list[Obj]:
-    """Default roles and bindings; aggregated roles come with their rules, so that they serve from the first moment."""
-    roles = cluster_roles.cluster_roles() + controller_roles.controller_roles()
+def policy(*, groups: bool = False) -> list[Obj]:
+    """Default roles and bindings; aggregated roles come with their rules, so that they serve from the first moment.
+    ``groups``: with those that the gate GenericWorkload brings."""
+    roles = cluster_roles.cluster_roles(groups=groups) + controller_roles.controller_roles()
     while changed := {role["metadata"]["name"]: role for role in plan_aggregation(roles)}:
         roles = [changed.get(role["metadata"]["name"], role) for role in roles]
     return [
@@ -174,7 +177,7 @@ def token_tracking(now: datetime) -> Obj:
 def all_but_namespaces(config: BootstrapConfig, addresses: Sequence[str] | None = None) -> list[Obj]:
     """``addresses`` as ``kubernetes_service`` takes them."""
     return [
-        *policy(),
+        *policy(groups=config.groups),
         *priority_classes(),
         *flow.flow_control(),
         *kubernetes_service(config, addresses),

@@ -4,11 +4,12 @@ each node is told in ``filters``."""
 from __future__ import annotations
 
 from sampan.api.pods.status import is_terminal, node_name
-from sampan.api.reading import part, parts, text, texts
+from sampan.api.reading import part, parts, text, texts, whole
 from sampan.api.resources import (
     LEASES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
+    POD_GROUPS,
     PODS,
 )
 from sampan.api.types import Obj
@@ -38,9 +39,50 @@ def gate(world: World, pod: Obj) -> Found:
     )
 
 
+@rule("group", PODS, says="the group of pods that it is scheduled with")
+def group(world: World, pod: Obj) -> Found:
+    """A gang's pods are not tried before the PodGroup is there, and as many of them as it needs."""
+    name = _group_of(pod)
+    if not name or not waits(pod) or is_gated(pod):
+        return
+    ref, namespace = ref_of(PODS, pod), text(part(pod, "metadata"), "namespace")
+    found = world.get(POD_GROUPS, name, namespace)
+    if found is None:
+        if world.absent(POD_GROUPS, name, namespace):
+            made: Obj = {
+                "apiVersion": "scheduling.k8s.io/v1beta1",
+                "kind": "PodGroup",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"schedulingPolicy": {"gang": {"minCount": 1}}},
+            }
+            yield Cause(
+                f"{ref.place} waits for the PodGroup {name}, which does not exist.",
+                (f"spec.schedulingGroup names it; there is none in namespace {namespace}",),
+                Fix(
+                    "create the group, with as many pods as it needs",
+                    (Action("create", Ref(POD_GROUPS, name, namespace), made),),
+                ),
+                rank=1,
+            )
+        return
+    least = whole(part(part(part(found, "spec"), "schedulingPolicy"), "gang"), "minCount") or 0
+    members = [each for each in world.all(PODS, namespace) if _group_of(each) == name and not is_terminal(each)]
+    if len(members) < least and not world.cut(PODS, namespace):
+        yield Cause(
+            f"{ref.place} waits for more pods of its gang: {len(members)} of {least} are there.",
+            (f"spec.schedulingPolicy.gang.minCount of PodGroup {name} is {least}",),
+            Fix(f"create the other pods, or lower minCount of PodGroup {name}"),
+            rank=1,
+        )
+
+
+def _group_of(pod: Obj) -> str:
+    return text(part(part(pod, "spec"), "schedulingGroup"), "podGroupName")
+
+
 @rule("scheduler", PODS, says="whether a scheduler looks after it")
 def scheduler(world: World, pod: Obj) -> Found:
-    if not waits(pod) or is_gated(pod) or condition_of(pod, "PodScheduled"):
+    if not waits(pod) or is_gated(pod) or condition_of(pod, "PodScheduled") or _group_of(pod):
         return
     name = text(part(pod, "spec"), "schedulerName") or "default-scheduler"
     ref = ref_of(PODS, pod)

@@ -105,8 +105,9 @@ _POD_GROUP = KindCases(
     ],
     updates=[
         Update("labels", {"metadata.labels": {"a": "b"}}, allowed=True),
-        Update("more at once", {"spec.schedulingPolicy.gang.minCount": 4},
-               [invalid("spec.schedulingPolicy", '{"gang":{"minCount":4}}', "field is immutable")]),
+        Update("more at once", {"spec.schedulingPolicy.gang.minCount": 4}, allowed=True),
+        Update("no gang any more", {"spec.schedulingPolicy": {"basic": {}}},
+               [invalid("spec.schedulingPolicy", '{"basic":{}}', "field is immutable")]),
     ],
     rows=[Row("as it is", {}, ["a", "60m"])],
 )  # fmt: skip

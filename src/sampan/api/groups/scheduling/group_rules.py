@@ -122,6 +122,16 @@ def workload_reference(reference: Obj | None, path: str) -> Errors:
     return found + name(reference.get("templateName"), f"{path}.templateName", names.dns1123_label)
 
 
+def policy_unchanged(new: Obj, old: Obj) -> Errors:
+    """A gang stays one, but how many of its pods are needed may change."""
+    now, before = ((each.get("spec") or {}).get("schedulingPolicy") or {} for each in (new, old))
+    if now.get("gang") is not None and before.get("gang") is not None:
+        now, before = ({**each, "gang": {**each["gang"], "minCount": None}} for each in (now, before))
+    if now == before:
+        return []
+    return [errors.invalid("spec.schedulingPolicy", new["spec"].get("schedulingPolicy"), common.IMMUTABLE)]
+
+
 def unchanged(new: Obj, old: Obj, *keys: str) -> Errors:
     spec, before = new.get("spec") or {}, old.get("spec") or {}
     return [

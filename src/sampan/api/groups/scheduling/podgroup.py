@@ -16,7 +16,7 @@ from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
 _FIXED: Final = (
-    "workloadRef", "parentCompositePodGroupName", "schedulingPolicy", "schedulingConstraints", "resourceClaims",
+    "workloadRef", "parentCompositePodGroupName", "schedulingConstraints", "resourceClaims",
     "disruptionMode", "priorityClassName", "priority", "preemptionPolicy",
 )  # fmt: skip
 
@@ -31,7 +31,7 @@ def _validate(obj: Obj) -> Errors:
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return group_rules.unchanged(new, old, *_FIXED)
+    return group_rules.policy_unchanged(new, old) + group_rules.unchanged(new, old, *_FIXED)
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:

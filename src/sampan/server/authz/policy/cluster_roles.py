@@ -109,6 +109,11 @@ read | resource.k8s.io | devicetaintrules
 patch update | resource.k8s.io | resourceclaims/binding
 """
 
+#: with the gate GenericWorkload
+_SCHEDULER_OF_GROUPS = """read | scheduling.k8s.io | podgroups workloads
+patch update | scheduling.k8s.io | podgroups/status
+"""
+
 _CONTROLLER_MANAGER = """
 create patch update | core events.k8s.io | events
 create | coordination.k8s.io | leases
@@ -173,7 +178,7 @@ def _people() -> list[Obj]:
     ]
 
 
-def _components() -> list[Obj]:
+def _components(*, groups: bool) -> list[Obj]:
     return [
         role("system:node", _NODE),
         role(
@@ -194,7 +199,7 @@ def _components() -> list[Obj]:
         ),
         role("system:kube-aggregator", "read | core | endpoints services"),
         role("system:kube-controller-manager", _CONTROLLER_MANAGER),
-        role("system:kube-scheduler", _SCHEDULER),
+        role("system:kube-scheduler", _SCHEDULER + _SCHEDULER_OF_GROUPS if groups else _SCHEDULER),
         role("system:kube-dns", "list watch | core | endpoints services"),
         role(
             "system:persistent-volume-provisioner",
@@ -226,8 +231,9 @@ def _components() -> list[Obj]:
     ]
 
 
-def cluster_roles() -> list[Obj]:
-    return _people() + _components()
+def cluster_roles(*, groups: bool = False) -> list[Obj]:
+    """``groups``: the scheduler schedules groups of pods (gate GenericWorkload)."""
+    return _people() + _components(groups=groups)
 
 
 def cluster_role_bindings() -> list[Obj]:

@@ -1,0 +1,142 @@
+"""Attempts on gangs: all pods of a PodGroup that wait are taken together, decided on together and bound, or wait on.
+
+The decision is ``groupcycle.py``'s; here is what comes of it for the group. What is done about each pod then (its
+binding, its condition, its record) is as for a pod that stands alone (``outcomes.py``). A pod of a group without a gang
+policy is such a pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from sampan.api.clock import Random
+from sampan.scheduler.binding import Bindings
+from sampan.scheduler.cache import Cluster
+from sampan.scheduler.framework import Code, Status
+from sampan.scheduler.groupcycle import GroupDecision, Member, place, still_there, take_back
+from sampan.scheduler.outcomes import Outcomes, Waiting
+from sampan.scheduler.podgroups import GANG, Group, GroupKey, PodGroups, fault_of, key_of, may_preempt
+from sampan.scheduler.podinfo import PodInfo
+from sampan.scheduler.preempting import Outcome
+from sampan.scheduler.profile import Profile
+from sampan.scheduler.queue import Place, QueuedPod, SchedulingQueue
+from sampan.scheduler.reporter import Reporter
+
+#: victims for a pod
+Search: TypeAlias = Callable[[PodInfo, Profile], Awaitable[Outcome]]
+
+
+class Gangs:
+    def __init__(
+        self,
+        groups: PodGroups,
+        cluster: Cluster,
+        queue: SchedulingQueue,
+        bindings: Bindings,
+        random: Random,
+        outcomes: Outcomes,
+        reporter: Reporter,
+        search: Search,
+    ) -> None:
+        self._groups, self._cluster, self._queue, self._bindings = groups, cluster, queue, bindings
+        self._random, self._outcomes, self._reporter, self._search = random, outcomes, reporter, search
+
+    def group_of(self, pod: PodInfo) -> tuple[GroupKey, Group | None] | None:
+        """None: it is tried alone. A group that is not there any more lets nobody be tried."""
+        key = key_of(pod)
+        if key is None:
+            return None
+        group = self._groups.find(key)
+        return None if group is not None and not group.gang else (key, group)
+
+    async def attempt(self, item: QueuedPod, key: GroupKey, group: Group, profile: Profile) -> bool:
+        """Decides on all pods of the gang that wait; True when bindings were started, the first in the place that the
+        caller took."""
+        items = self._waiting(item, key)
+        if fault := fault_of(group, (each.pod for each in items)):
+            self._all_wait(items, profile, group, Status(Code.UNRESOLVABLE, (fault,), GANG))
+            return False
+        members = self._groups.members(key)
+        scheduled = sum(bool(self._cluster.node_of(pod.uid)) for pod in members)
+        search = (lambda pod: self._search(pod, profile)) if may_preempt(members) else None
+        try:
+            found = await place(items, group, scheduled, profile, self._cluster, self._random, search)
+        except Exception as error:
+            for each in filter(self._is_tried, items):
+                self._outcomes.raised(each, each.pod, profile, error)
+            return False
+        if found.status.code is not Code.SUCCESS:
+            take_back(found, profile, self._cluster)
+            self._nobody_placed(found, group, profile)
+            return False
+        if found.paused and not still_there(found, self._cluster, self._is_tried):
+            take_back(found, profile, self._cluster)
+            for each in filter(self._is_tried, items):
+                self._queue.retry(each)
+            return False
+        self._reporter.group(group.obj, found.status)
+        await self._bind(found, profile)
+        return True
+
+    def _waiting(self, item: QueuedPod, key: GroupKey) -> list[QueuedPod]:
+        """The pod and all others of its group that could be tried now, in the order in which they came."""
+        items = [item]
+        for pod in self._groups.members(key):
+            other = self._queue.find(pod.uid)
+            if other is not None and other is not item and self._queue.take(other):
+                items.append(other)
+        return sorted(items, key=lambda each: (each.enqueued, each.pod.name))
+
+    def _is_tried(self, item: QueuedPod) -> bool:
+        return self._queue.find(item.pod.uid) is item and item.place is Place.TAKEN
+
+    async def _bind(self, found: GroupDecision, profile: Profile) -> None:
+        """All have left the queue before the first waits for a place: they are decided on, whatever happens then."""
+        for member in found.members:
+            if member.held and member.decision is not None:
+                self._outcomes.keep(member.decision, member.pod, profile)
+                self._queue.done(member.pod.uid)
+            elif self._is_tried(member.item):
+                self._wait(member, profile, found.status)
+        for number, member in enumerate(found.placed):
+            if number:
+                await self._bindings.room()
+            self._outcomes.bind(member.pod, profile, member.node)
+
+    def _nobody_placed(self, found: GroupDecision, group: Group, profile: Profile) -> None:
+        self._reporter.group(group.obj, found.status)
+        leaving: set[str] = set()
+        for member in found.members:
+            if not self._is_tried(member.item):
+                continue
+            plan = member.preemption
+            if found.makes_room and plan is not None and plan.victims:
+                victims = tuple(victim for victim in plan.victims if victim.uid not in leaving)
+                leaving.update(victim.uid for victim in victims)
+                self._outcomes.evict(member.pod, replace(plan, victims=victims))
+            self._wait(member, profile, found.status, found.makes_room)
+
+    def _wait(self, member: Member, profile: Profile, status: Status, makes_room: bool = False) -> None:
+        decision, plan = member.decision, member.preemption
+        nominated: str | None = None
+        if makes_room:
+            nominated = member.node or member.promised or None
+        elif plan is not None and not plan.keep:
+            nominated = ""
+            self._cluster.nominate(member.pod, "")
+        if member.refused is not None:
+            plugins, message = frozenset((member.refused.plugin,)), member.refused.message
+        elif decision is not None and not decision.node:
+            if plan is not None:
+                decision = replace(decision, post_filter=plan.message)
+            plugins, message = decision.plugins(), decision.message
+        else:
+            plugins, message = frozenset((GANG,)), status.message
+        self._outcomes.wait(member.item, profile, Waiting(plugins, message, decision, plan, nominated))
+
+    def _all_wait(self, items: Sequence[QueuedPod], profile: Profile, group: Group, status: Status) -> None:
+        self._reporter.group(group.obj, status)
+        for each in items:
+            self._outcomes.wait(each, profile, Waiting(frozenset((GANG,)), status.message))
