@@ -16,7 +16,7 @@ from linearizability_clients import Recorder, Watcher, judge, work
 
 from sampan.store.protocol import Change, Entry, OutcomeUnknown, RevisionConflict, StoreUnavailable
 
-RUNS = int(os.environ.get("SAMPAN_LINEARIZABILITY_RUNS", "2"))
+RUNS = int(os.environ.get("SAMPAN_LINEARIZABILITY_RUNS", "1"))
 FIRST = int(os.environ.get("SAMPAN_LINEARIZABILITY_FIRST", "0"))
 KILLS = 5
 PROGRAM = Path(__file__).with_name("sqlite_program.py")

@@ -17,6 +17,7 @@ from sampan.api.clock import FixedClock, SystemClock
 from sampan.store.cache import WatchCache
 from sampan.store.etcd import missed, transactions
 from sampan.store.etcd.client import Client
+from sampan.store.etcd.ends import Ends
 from sampan.store.etcd.errors import Again, judge
 from sampan.store.etcd.layout import Layout
 from sampan.store.etcd.pb import etcd_pb2 as pb
@@ -132,7 +133,7 @@ async def test_slots_of_processes_that_are_gone_are_swept_and_one_that_lives_goe
     other = await EtcdStore.open(settings, clock=clock)
     await other.commit("/b", 0, b"2")
     await other.commit("/b", None, b"3")
-    await other._sweep(other.revision)
+    await other.compacting.sweep(other.revision)
     second = await store.commit("/a", first, b"4")
     assert (await store.get("/a")) is not None and second > first
     await other.close()
@@ -155,11 +156,11 @@ async def test_slots_are_swept_though_others_compact_and_none_that_was_used_sinc
     await gone.commit("/a", 0, b"1")
     await gone.close()
     await others_compact()
-    await etcd.check_retention()
+    await etcd.compacting.check()
     assert await slots() == 1, "a write of a moment ago may still be under way"
     await etcd.commit("/b", 0, b"1")
     await others_compact()
-    await etcd.check_retention()
+    await etcd.compacting.check()
     assert await slots() == 1, "its own is in use"
 
 
@@ -174,7 +175,7 @@ async def test_history_older_than_its_time_is_compacted(etcd_endpoint: str, requ
     newer = await store.commit("/a", old, b"2")
     clock.set(clock.now() + timedelta(seconds=2400))
     await store.commit("/a", newer, b"3")
-    await store.check_retention()
+    await store.compacting.check()
     assert old <= store.oldest < newer
     await store.close()
 
@@ -333,22 +334,22 @@ async def test_who_is_behind_when_history_is_compacted_takes_over_the_state_and_
 async def test_a_store_opens_though_history_is_compacted_up_to_now_meanwhile(
     etcd: EtcdStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = EtcdStore._load_ends
+    load = Ends.load
 
-    async def late(self: EtcdStore) -> None:
+    async def late(self: Ends) -> None:
         monkeypatch.undo()
         await etcd.commit("/a", None, b"1", ttl_seconds=1000)
         await etcd.commit("/a", None, b"2", ttl_seconds=1000)
         await etcd.compact(await etcd.sync())
         await load(self)
 
-    monkeypatch.setattr(EtcdStore, "_load_ends", late)
+    monkeypatch.setattr(Ends, "load", late)
     store = await EtcdStore.open(etcd._client.settings, clock=SystemClock())
     told: list[Change] = []
     store.add_listener("/", told.append)
     made = await store.commit("/b", 0, b"")
     await store.sync()
-    assert told[-1].revision == made and list(store._ending) == ["/a"]
+    assert told[-1].revision == made and list(store.ends) == ["/a"]
     await store.close()
 
 

@@ -12,23 +12,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sampan.api.clock import Clock
 from sampan.store.etcd import numbering, transactions
 from sampan.store.etcd.client import Client, NoAnswer
+from sampan.store.etcd.compacting import Compacting
+from sampan.store.etcd.ends import Ends
 from sampan.store.etcd.errors import LaterRevision, PastRevision
-from sampan.store.etcd.events import entry_of, number, read, read_end
+from sampan.store.etcd.events import entry_of, number, read
 from sampan.store.etcd.feed import Feed, Gap
 from sampan.store.etcd.history import RING_BYTES, History, Ring
 from sampan.store.etcd.layout import Layout
 from sampan.store.etcd.missed import read_missed
+from sampan.store.etcd.oldest import find_oldest, first_of
+from sampan.store.etcd.pages import FIRST_PAGE, next_page
 from sampan.store.etcd.pb import etcd_pb2 as pb
-from sampan.store.etcd.retention import Retention, plan_compaction
+from sampan.store.etcd.retention import Retention
 from sampan.store.etcd.settings import EtcdSettings
-from sampan.store.expiry import Expiries, ExpiryTimer, check_ttl, end_of
+from sampan.store.etcd.together import Together
+from sampan.store.expiry import check_ttl, end_of
 from sampan.store.listeners import Listeners
 from sampan.store.protocol import (
     Change,
@@ -54,17 +59,10 @@ _RANGE: Final = "/etcdserverpb.KV/Range"
 _PUT: Final = "/etcdserverpb.KV/Put"
 _TXN: Final = "/etcdserverpb.KV/Txn"
 _COMPACT: Final = "/etcdserverpb.KV/Compact"
-_STATUS: Final = "/etcdserverpb.Maintenance/Status"
-_PAGE: Final = 512
-_PAGE_BYTES: Final = 4 << 20
-_MOST: Final = 10_000
-_ENDS_PAGE: Final = 1000
 #: so many revisions from before it was opened are remembered, for watches that go on after a restart
 _BACK: Final = 2000
 #: between two notes of the moment
 _MARK_MS: Final = 1000
-#: how long an entry of another server's may outlive its end: it is that one's to delete, unless it is gone
-_OTHERS_MS: Final = 10_000
 #: so long after a read the watch is given to tell of what the read has seen; then an event is made, then another
 #: member is followed
 _PATIENCE_SECONDS: Final = (0.3, 1.0)
@@ -75,10 +73,7 @@ _SHARED_SECONDS: Final = 60.0
 
 
 class EtcdStore:
-    """Open with ``await EtcdStore.open(settings, clock=...)``.
-
-    Invariants: ``_oldest <= _known``; ``_ending`` has each key of ``_expiries``, and the revision of what ends.
-    """
+    """Open with ``await EtcdStore.open(settings, clock=...)``. Invariant: ``_oldest <= _known``."""
 
     def __init__(
         self,
@@ -97,14 +92,11 @@ class EtcdStore:
         self._client = client
         self._layout = layout
         self._clock = clock
-        self._retention = retention
         self._on_fatal = on_fatal
         self._identity = identity
         self._known = revision
         self._oldest = oldest
         self._last_mark_ms = 0
-        #: the newest revision when retention was looked at last
-        self._checked = 0
         self._slots = transactions.Slots(layout, identity)
         self._fence = transactions.Fence(layout.offset, client.offset)
         self._listeners = Listeners()
@@ -122,13 +114,12 @@ class EtcdStore:
             forget=self._ring.start,
             take_missed=self._take_missed,
         )
-        self._history = History(client, layout, self._bump)
-        self._index = _Together(self._read_index)
-        self._bumps = _Together(self._put_bump)
+        self._index = Together(self._read_index)
+        self._bumps = Together(self._put_bump)
+        self._history = History(client, layout, self._bumps)
         self._shared_until = 0.0
-        self._expiries = Expiries()
-        self._ending: dict[str, int] = {}
-        self._expiry_timer = ExpiryTimer(self._expiries, self._now_ms, self._expire)
+        self.ends = Ends(client, layout, identity, self._now_ms, self._send)
+        self.compacting = Compacting(self, client, layout, retention, self._now_ms)
         self._closed = False
         self._lost: StoreError | None = None
         self._tasks: list[asyncio.Future[None]] = []
@@ -164,11 +155,11 @@ class EtcdStore:
                 ring_bytes=ring_bytes,
             )
             self._last_mark_ms = number(found.kvs[0].value) if found.kvs else 0
-            await self._load_ends()
+            await self.ends.load()
         except BaseException:
             await client.close()
             raise
-        self._tasks = [asyncio.ensure_future(run()) for run in (self._follow, self._look, self._retain)]
+        self._tasks = [asyncio.ensure_future(run()) for run in (self._follow, self._look, self.compacting.run)]
         return self
 
     # -- what is known here ----------------------------------------------------------------------------------------
@@ -206,7 +197,7 @@ class EtcdStore:
     ) -> Range:
         start, end = self._layout.range_of(prefix, after)
         entries: list[Entry] = []
-        page, at = _PAGE, revision
+        page, at = FIRST_PAGE, revision
         while True:
             ask = pb.RangeRequest(key=start, range_end=end, limit=min(page, limit - len(entries)) if limit else page)
             found = await self._range(ask, at)
@@ -253,17 +244,14 @@ class EtcdStore:
     async def revision_at(self, moment: datetime) -> int:
         """To a second: only so often the moment is noted."""
         wanted = int(moment.timestamp() * 1000)
-        low, high = self._oldest, await self._index()
-        noted = await self._moment_of(low)
-        if noted > wanted:
+        low = self._oldest
+        if await self._moment_of(low) > wanted:
             raise Compacted(0, self._oldest)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if await self._moment_of(middle) > wanted:
-                high = middle - 1
-            else:
-                low = middle
-        return low
+
+        async def is_later(revision: int) -> bool:
+            return await self._moment_of(revision) > wanted
+
+        return await first_of(is_later, low + 1, await self._index() + 1) - 1
 
     async def _moment_of(self, revision: int) -> int:
         found = await self._range(pb.RangeRequest(key=self._layout.time), revision)
@@ -310,9 +298,6 @@ class EtcdStore:
         finally:
             waiting.cancel()
         raise StoreUnavailable(f"etcd does not tell of its changes: revision {revision} is there and was not told")
-
-    async def _bump(self) -> int:
-        return await self._bumps()
 
     async def _put_bump(self) -> int:
         put = pb.PutRequest(key=self._layout.bump, value=self._identity.encode())
@@ -364,9 +349,7 @@ class EtcdStore:
         ends = dict(told.ends)
         for change in told.changes:
             key = change.key
-            end = ends.get(key)
-            if end or revision > self._ending.get(key, revision):
-                self._note_end(key, revision, end or b"")
+            self.ends.changed(key, revision, ends.get(key))
             noted = self._notes.get(key)
             if noted is not None and noted[0] == (change.entry.value if change.entry is not None else None):
                 del self._notes[key]
@@ -426,7 +409,7 @@ class EtcdStore:
         end: bytes | None = None
         if value is not None and ttl_seconds is not None:
             end = b"%d %s" % (end_of(now_ms, ttl_seconds), self._identity.encode())
-        elif key in self._expiries:
+        elif key in self.ends:
             end = b""
         time = b""
         if now_ms >= self._last_mark_ms + _MARK_MS:
@@ -479,72 +462,12 @@ class EtcdStore:
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)
 
-    def _note_end(self, key: str, revision: int, end: bytes) -> None:
-        at_ms, identity = read_end(end)
-        if not at_ms:
-            self._expiries.set(key, 0)
-            self._ending.pop(key, None)
-            return
-        self._ending[key] = revision
-        self._expiries.set(key, at_ms if identity == self._identity else at_ms + _OTHERS_MS)
-        self._expiry_timer.arm()
-
-    async def _load_ends(self) -> None:
-        """As they are by now, at no one revision, which might be compacted meanwhile: the watch tells what is newer."""
-        start, end = self._layout.ends + b"/", self._layout.ends + b"0"
-        while True:
-            found = await self._client.call(_RANGE, pb.RangeRequest(key=start, range_end=end, limit=_ENDS_PAGE))
-            for kv in found.kvs:
-                key = self._layout.ended(kv.key)
-                if key is not None:
-                    self._note_end(key, kv.mod_revision, kv.value)
-            if not found.more:
-                return
-            start = found.kvs[-1].key + b"\x00"
-            await asyncio.sleep(0)
-
     async def limit_life(self, prefix: str, ttl_seconds: float) -> None:
-        at_ms = end_of(self._now_ms(), ttl_seconds)
-        start, end = self._layout.range_of(prefix)
-        while True:
-            found = await self._range(pb.RangeRequest(key=start, range_end=end, limit=_MOST, keys_only=True), None)
-            for kv in found.kvs:
-                key = self._layout.key(kv.key)
-                if key is not None and key not in self._expiries:
-                    self._ending[key] = kv.mod_revision
-                    self._expiries.set(key, at_ms)
-            self._expiry_timer.arm()
-            if not found.more:
-                return
-            start = found.kvs[-1].key + b"\x00"
-            await asyncio.sleep(0)
+        await self.ends.limit(prefix, end_of(self._now_ms(), ttl_seconds))
 
     async def expire(self) -> None:
         """Deletes what has ended by now. The store's own timer does so too."""
-        await self._expiry_timer.run()
-
-    async def _expire(self, keys: list[str]) -> list[str]:
-        wanted = [(key, revision) for key in keys if (revision := self._ending.pop(key, None)) is not None]
-        results = await asyncio.gather(*(self._end(key, at) for key, at in wanted), return_exceptions=True)
-        failed: list[str] = []
-        for (key, revision), result in zip(wanted, results, strict=True):
-            if isinstance(result, StoreError) and not isinstance(result, RevisionConflict):
-                log.warning("%s has ended and could not be deleted: %s", key, result)
-                self._ending.setdefault(key, revision)
-                failed.append(key)
-        return failed
-
-    async def _end(self, key: str, revision: int) -> None:
-        layout = self._layout
-        write = transactions.Write(layout.of(key), revision, None, layout.end_of(key), b"")
-        try:
-            await self._send(key, write)
-        except RevisionConflict:  # written again, or deleted: a note that is left over from then goes
-            stale = pb.Compare(
-                result=pb.Compare.EQUAL, target=pb.Compare.MOD, key=layout.end_of(key), mod_revision=revision
-            )
-            drop = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=layout.end_of(key)))
-            await self._client.call(_TXN, pb.TxnRequest(compare=[stale], success=[drop]))
+        await self.ends.expire()
 
     # -- history's end -----------------------------------------------------------------------------------------------
 
@@ -561,42 +484,6 @@ class EtcdStore:
             await self._learn_oldest()
         self._oldest = max(self._oldest, revision)
 
-    async def check_retention(self) -> None:
-        """Compacts what need not be kept. Raises StoreError."""
-        used = await self._client.call(_STATUS, pb.StatusRequest())
-        keep_ms = int(self._retention.seconds * 1000)
-        try:
-            by_time = await self.revision_at(datetime.fromtimestamp((self._now_ms() - keep_ms) / 1000).astimezone())
-        except Compacted:
-            by_time = None
-        floor = plan_compaction(self._oldest, self._known, by_time, used.dbSizeInUse, self._retention)
-        if floor:
-            await self.compact(floor)
-        before, self._checked = self._checked, self._known
-        if before:
-            await self._sweep(min(before, self._oldest))
-
-    async def _sweep(self, revision: int) -> None:
-        """Slots of processes that are gone: nobody has used them since this revision. It has to be older than any write
-        that is under way, for one whose slot is gone is sent anew, whether it has happened or not."""
-        start, end = self._layout.clients, self._layout.clients[:-1] + b"0"
-        ask = pb.RangeRequest(key=start, range_end=end, keys_only=True, max_mod_revision=revision, limit=100)
-        while (found := await self._client.call(_RANGE, ask)).kvs:
-            for kv in found.kvs:
-                unused = pb.Compare(
-                    result=pb.Compare.EQUAL, target=pb.Compare.MOD, key=kv.key, mod_revision=kv.mod_revision
-                )
-                drop = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=kv.key))
-                await self._client.call(_TXN, pb.TxnRequest(compare=[unused], success=[drop]))
-
-    async def _retain(self) -> None:
-        while True:
-            await asyncio.sleep(self._retention.check_every_seconds)
-            try:
-                await self.check_retention()
-            except StoreError as error:
-                log.warning("retention could not be checked: %s", error)
-
     async def shrink(self) -> None:
         """There is nothing to give back: what is kept here is bounded."""
 
@@ -604,65 +491,8 @@ class EtcdStore:
         if self._closed:
             return
         self._closed = True
-        self._expiry_timer.close()
+        self.ends.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.close()
-
-
-async def find_oldest(client: Client, layout: Layout, low: int, high: int) -> int:
-    """etcd does not say it: the least revision that can be read is looked for. ``high``: one that could be a moment
-    ago."""
-
-    async def readable(revision: int) -> bool:
-        try:
-            await client.call(_RANGE, pb.RangeRequest(key=layout.time, revision=revision, count_only=True))
-        except PastRevision:
-            return False
-        except LaterRevision:
-            return True
-        return True
-
-    if await readable(low):
-        return low
-    while not await readable(high):  # compacted meanwhile
-        low, high = high, high + max(1, high - low)
-    while low + 1 < high:
-        middle = (low + high) // 2
-        if await readable(middle):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def next_page(page: int, size_bytes: int) -> int:
-    """How many entries to ask for next, so that an answer is about ``_PAGE_BYTES``."""
-    return max(16, min(_MOST, page * _PAGE_BYTES // max(size_bytes, 1), page * 4))
-
-
-class _Together:
-    """Whoever calls while one is under way shares the next one, which begins after the call."""
-
-    def __init__(self, do: Callable[[], Awaitable[int]]) -> None:
-        self._do = do
-        self._running: asyncio.Future[int] | None = None
-        self._next: asyncio.Future[int] | None = None
-
-    async def __call__(self) -> int:
-        if self._next is None:
-            self._next = asyncio.ensure_future(self._run(self._running))
-            self._next.add_done_callback(_heard)
-        return await asyncio.shield(self._next)
-
-    async def _run(self, before: asyncio.Future[int] | None) -> int:
-        if before is not None and not before.done():
-            await asyncio.wait([before])
-        self._running, self._next = self._next, None
-        return await self._do()
-
-
-def _heard(done: asyncio.Future[int]) -> None:
-    if not done.cancelled():
-        done.exception()  # whoever waited was told
