@@ -1,7 +1,9 @@
 """Upstream's scheduler_perf workloads, rebuilt from their published parameters, through the API server.
 
     python bench/scheduler_perf.py [--nodes 500,1000,5000] [--workloads basic,...] [--scale 1.0] [--json FILE]
-    python bench/scheduler_perf.py --scale 0.25 --write   all of it in some minutes, then the table and the picture
+    python bench/scheduler_perf.py --all              every workload and size at a quarter of upstream's pods, memory,
+                                                      then table and picture in docs (some 6 minutes when quiet)
+    python bench/scheduler_perf.py --apart [...]      API server and scheduler as processes of their own
     python bench/scheduler_perf.py --render FILE      the table and the picture of what was measured before
     python bench/scheduler_perf.py --memory           what 30,000 pods on 5,000 nodes take
 
@@ -24,10 +26,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
+from scheduler_processes import DISABLED, Processes, processes
 
 from sampan.api.clock import SystemClock
 from sampan.api.resources import NAMESPACES, NODES, PODS
@@ -45,6 +49,10 @@ WRITERS = 32
 LONGEST_SECONDS = 60.0
 #: of --memory
 MEMORY_NODES, MEMORY_PODS = 5000, 30_000
+#: of upstream's pods, with --all
+ALL_SCALE = 0.25
+DOCS = Path(__file__).parents[1] / "docs"
+TABLE_BEGINS, TABLE_ENDS = "<!-- scheduler_perf.py writes this -->\n", "<!-- to here -->\n"
 
 
 @dataclass
@@ -54,6 +62,8 @@ class Result:
     pods: int
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    #: with --apart, of the processes beside the load generator's
+    cpu_of: dict[str, float] = field(default_factory=dict)
     per_second: list[float] = field(default_factory=list)
     #: from a pod's creation to its binding
     latencies_ms: list[float] = field(default_factory=list)
@@ -193,8 +203,8 @@ WORKLOADS: dict[str, Workload] = {
 
 
 class Bench:
-    def __init__(self, client: Client, nodes: int) -> None:
-        self.client, self.nodes = client, nodes
+    def __init__(self, client: Client, nodes: int, beside: Processes | None = None) -> None:
+        self.client, self.nodes, self.beside = client, nodes, beside
         self.pods = Informer(client, PODS)
         self.bound_at: dict[str, float] = {}
         self.made_at: dict[str, float] = {}
@@ -225,9 +235,7 @@ class Bench:
         labels = workload.node_labels
 
         async def add(number: int) -> None:
-            node = await self.client.create(NODES, node_body(number, labels=labels(number) if labels else {}))
-            taints = [t for t in node["spec"].get("taints", ()) if t["key"] != "node.kubernetes.io/not-ready"]
-            await self.client.patch(NODES, node["metadata"]["name"], {"spec": {"taints": taints or None}})
+            await self.client.create(NODES, node_body(number, labels=labels(number) if labels else {}))
 
         numbers = iter(range(self.nodes))
 
@@ -266,6 +274,7 @@ class Bench:
         churning = asyncio.create_task(self._churn()) if workload.churn else None
         sampling = asyncio.create_task(self._sample(result))
         began, processor = time.perf_counter(), time.process_time()
+        others = self.beside.seconds() if self.beside is not None else {}
         try:
             await self.make(count, workload.measured)
             await self.bound(count)
@@ -273,12 +282,14 @@ class Bench:
             pass
         result.seconds = time.perf_counter() - began
         result.cpu_seconds = time.process_time() - processor
+        if self.beside is not None:
+            result.cpu_of = {name: now - others[name] for name, now in self.beside.seconds().items()}
         for task in (sampling, churning):
             if task is not None:
                 await tasks.cancel_and_wait(task)
         result.bound = len(self.bound_at)
         result.latencies_ms = [(at - self.made_at[n]) * 1000 for n, at in self.bound_at.items()]
-        result.resident_mib = resident_mib()
+        result.resident_mib = resident_mib() if self.beside is None else self.beside.mib()
         return result
 
     async def _sample(self, result: Result) -> None:
@@ -306,7 +317,7 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-async def measure_memory(nodes: int, pods: int) -> dict[str, float]:
+async def measure_memory(nodes: int, pods: int) -> str:
     """Resident MiB of server, scheduler and load generator together: with nothing, nodes alone, and all pods bound."""
     found: dict[str, float] = {}
 
@@ -322,16 +333,31 @@ async def measure_memory(nodes: int, pods: int) -> dict[str, float]:
         found["pods"] = resident_mib()
 
     await in_cluster(nodes, work)
-    return found
+    return (
+        f"MiB resident, load generator included: {found['empty']:,.0f} with nothing, {found['nodes']:,.0f} with "
+        f"{nodes:,} nodes, {found['pods']:,.0f} with {pods:,} pods bound."
+    )
 
 
-async def measure(name: str, nodes: int, scale: float) -> Result:
-    return await in_cluster(nodes, lambda bench: bench.run(name, WORKLOADS[name], scale))
+async def measure(name: str, nodes: int, scale: float, apart: bool = False) -> Result:
+    run = lambda bench: bench.run(name, WORKLOADS[name], scale)  # noqa: E731
+    return await (in_processes(nodes, run) if apart else in_cluster(nodes, run))
+
+
+async def in_processes(nodes: int, work: Callable[[Bench], Awaitable[T]]) -> T:
+    with processes() as beside:
+        bench = Bench(beside.client(), nodes, beside)
+        running = tasks.detach(bench.pods.run(), "pods")
+        try:
+            return await work(bench)
+        finally:
+            await tasks.cancel_and_wait(running)
+            await bench.client.close()
 
 
 async def in_cluster(nodes: int, work: Callable[[Bench], Awaitable[T]]) -> T:
     config = ServerConfig(
-        port=0, listen=False, store="memory", openapi=False, disable_admission_plugins=("ServiceAccount",)
+        port=0, listen=False, store="memory", openapi=False, disable_admission_plugins=tuple(DISABLED.split(","))
     )
     async with Server(config) as server:
         admin = Client(server.local_transport())
@@ -364,8 +390,14 @@ def line(result: Result) -> str:
         f"| {result.workload} | {result.nodes:,} | {result.bound:,} | {result.average:,.0f} "
         f"| {quantile(samples, 0.5):,.0f} / {quantile(samples, 0.1):,.0f} "
         f"| {quantile(result.latencies_ms, 0.5):,.0f} / {quantile(result.latencies_ms, 0.99):,.0f} "
-        f"| {result.cpu_seconds / max(result.bound, 1) * 1000:.2f} | {result.resident_mib:,.0f} |"
+        f"| {processor(result)} | {result.resident_mib:,.0f} |"
     )
+
+
+def processor(result: Result) -> str:
+    """Milliseconds a pod; of each process, where there are several."""
+    taken = {**result.cpu_of, "load" if result.cpu_of else "": result.cpu_seconds}
+    return " + ".join(f"{name} {s / max(result.bound, 1) * 1000:.2f}".strip() for name, s in taken.items())
 
 
 HEAD = (
@@ -383,7 +415,11 @@ def main() -> None:
     options.add_argument("--json", default="", help="adds each result to this file, one a line")
     options.add_argument("--render", default="", help="the table and the picture of such a file")
     options.add_argument("--write", action="store_true", help="table and picture, as --render, when all is done")
+    options.add_argument("--all", action="store_true", help=f"--scale {ALL_SCALE} --write, and --memory")
+    options.add_argument("--apart", action="store_true", help="server and scheduler as processes of their own")
     options.add_argument("--memory", action="store_true", help="30,000 pods on 5,000 nodes, and what they take")
+    options.add_argument("--memory-nodes", type=int, default=MEMORY_NODES, help=argparse.SUPPRESS)
+    options.add_argument("--memory-pods", type=int, default=MEMORY_PODS, help=argparse.SUPPRESS)
     options.add_argument("--profile", default="", help="one workload at one size: cProfile to this file")
     options.add_argument("--one", default="", help=argparse.SUPPRESS)
     given = options.parse_args()
@@ -391,12 +427,10 @@ def main() -> None:
         render(Path(given.render))
         return
     if given.memory:
-        found = uvloop.run(measure_memory(MEMORY_NODES, MEMORY_PODS))
-        print(
-            f"MiB resident, load generator included: {found['empty']:,.0f} with nothing, {found['nodes']:,.0f} with "
-            f"{MEMORY_NODES:,} nodes, {found['pods']:,.0f} with {MEMORY_PODS:,} pods bound"
-        )
+        print(uvloop.run(measure_memory(given.memory_nodes, given.memory_pods)))
         return
+    if given.all:
+        given.scale, given.write = ALL_SCALE, True
     sizes = [int(size) for size in given.nodes.split(",")]
     chosen = [name.replace("; ", ", ") for name in given.workloads.split(",")]
     if given.one:
@@ -404,10 +438,10 @@ def main() -> None:
             import cProfile
 
             profiler = cProfile.Profile()
-            result = profiler.runcall(uvloop.run, measure(given.one, sizes[0], given.scale))
+            result = profiler.runcall(uvloop.run, measure(given.one, sizes[0], given.scale, given.apart))
             profiler.dump_stats(given.profile)
         else:
-            result = uvloop.run(measure(given.one, sizes[0], given.scale))
+            result = uvloop.run(measure(given.one, sizes[0], given.scale, given.apart))
         print(json.dumps(asdict(result)))
         return
     print(HEAD, flush=True)
@@ -417,6 +451,8 @@ def main() -> None:
             command = [sys.executable, __file__, "--one", name, "--nodes", str(size), "--scale", str(given.scale)]
             if given.profile:
                 command += ["--profile", given.profile]
+            if given.apart:
+                command.append("--apart")
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
             if done.returncode:
                 print(f"| {name} | {size:,} | failed |", flush=True)
@@ -428,7 +464,13 @@ def main() -> None:
                 with Path(given.json).open("a") as file:
                     file.write(json.dumps(asdict(result)) + "\n")
 
+    memory = ""
+    if given.all:
+        done = subprocess.run([sys.executable, __file__, "--memory"], stdout=subprocess.PIPE, text=True, check=False)
+        memory = done.stdout.strip() if not done.returncode else ""
+        print(memory or "memory: failed", flush=True)
     if given.write:
+        write_table(results, memory)
         draw(results)
 
 
@@ -440,8 +482,20 @@ def render(path: Path) -> None:
     draw(results)
 
 
+def write_table(results: list[Result], memory: str) -> None:
+    """Into the documents, in place of what stands between the marks there."""
+    document = DOCS / "benchmarks.md"
+    head, begins, rest = document.read_text().partition(TABLE_BEGINS)
+    _, ends, tail = rest.partition(TABLE_ENDS)
+    if not ends:
+        raise SystemExit(f"{document}: where is {TABLE_BEGINS.strip()} … {TABLE_ENDS.strip()}?")
+    table = "\n".join([f"Taken on {datetime.now(UTC):%Y-%m-%d}.", "", HEAD, *map(line, results)])
+    document.write_text(f"{head}{begins}{table}\n{f'{chr(10)}{memory}{chr(10)}' if memory else ''}{ends}{tail}")
+    print(f"\ntable: {document}")
+
+
 def draw(results: list[Result]) -> None:
-    picture = Path(__file__).parents[1] / "docs" / "scheduler_perf.svg"
+    picture = DOCS / "scheduler_perf.svg"
     picture.write_text(svg(results))
     print(f"\npicture: {picture}")
 

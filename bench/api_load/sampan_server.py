@@ -22,9 +22,9 @@ from sampan.cluster.supervisor import LEAN_ENVIRONMENT
 class SampanServer:
     """``with SampanServer(folder) as server``: runs until the block ends. The folder may hold an earlier state."""
 
-    def __init__(self, folder: Path, store: str = "sqlite", profile: str = "") -> None:
+    def __init__(self, folder: Path, store: str = "sqlite", profile: str = "", disabled: str = "") -> None:
         self.folder = folder
-        self._arguments = [str(folder), store, *([profile] if profile else [])]
+        self._arguments = [str(folder), store, profile, disabled]
         #: from exec to an answering /readyz
         self.start_seconds = 0.0
         self.start_cpu = 0.0

@@ -1,4 +1,5 @@
-"""Sampan's API server as it runs in an instance, in a process of its own: ``python serve.py FOLDER [store] [profile]``.
+"""Sampan's API server as it runs in an instance, in a process of its own: ``python serve.py FOLDER [store]
+[profile] [admission plug-ins to disable]``.
 
 Says where it listens on its first line, then does what the lines of its input say. Imports what an instance's server
 process imports, controllers included, so that start and memory are an instance's; it runs the API server only.
@@ -26,7 +27,7 @@ from sampan.server.config import ServerConfig
 from sampan.store.etcd.settings import parse_endpoints
 
 
-async def serve(folder: Path, store: str) -> None:
+async def serve(folder: Path, store: str, disabled: str) -> None:
     config = ServerConfig(
         bind_address="127.0.0.1",
         port=0,
@@ -37,6 +38,7 @@ async def serve(folder: Path, store: str) -> None:
         tls_key=folder / "server.key",
         client_ca=folder / "ca.crt",
         service_account_key=folder / "sa.key",
+        disable_admission_plugins=tuple(filter(None, disabled.split(","))),
     )
     async with Server(config) as server:
         say(list(server.address))
@@ -72,9 +74,9 @@ async def measure_in_process(server: Server) -> list[tuple[str, int, float, floa
     return results
 
 
-def main(folder: str, store: str = "sqlite", profile: str = "") -> None:
+def main(folder: str, store: str = "sqlite", profile: str = "", disabled: str = "") -> None:
     footprint.start_quickly()
-    run: Callable[[], None] = lambda: uvloop.run(serve(Path(folder), store))  # noqa: E731
+    run: Callable[[], None] = lambda: uvloop.run(serve(Path(folder), store, disabled))  # noqa: E731
     if not profile:
         run()
         return

@@ -52,6 +52,7 @@ class PodInfo:
         "shape",
         "signature",
         "spec",
+        "started",
         "terminating",
         "terms",
         "uid",
@@ -66,6 +67,8 @@ class PodInfo:
     #: its claims for devices
     resource_claims: tuple[PodResourceClaim, ...]
     affinity: Obj
+    #: when, in RFC 3339 and UTC, which compares as text; of one that has not, what comes after all times
+    started: str
     #: equal for pods that want the same of, and mean the same to, other pods
     company: bytes
     signature: bytes
@@ -241,6 +244,7 @@ _LAZY: Mapping[str, Callable[[PodInfo], Any]] = {
     "resource_claims": lambda pod: tuple(claims_for_devices(pod.obj)) if pod.spec.get("resourceClaims") else (),
     "affinity": lambda pod: part(pod.spec, "affinity"),
     "company": _company,
+    "started": lambda pod: text(part(pod.obj, "status"), "startTime") or "9",
     "signature": _signature,
     "whole_signature": _whole_signature,
 }

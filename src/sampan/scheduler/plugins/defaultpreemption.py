@@ -17,7 +17,7 @@ from sampan.api import labels, objects
 from sampan.api.clock import Random
 from sampan.api.labels import Selector, SelectorError
 from sampan.api.pods import status
-from sampan.api.reading import part, text, whole
+from sampan.api.reading import part, whole
 from sampan.api.types import Obj
 from sampan.records import dataclass
 from sampan.scheduler.arrays import Ids
@@ -75,7 +75,7 @@ class Candidate:
     def cost(self) -> tuple[Any, ...]:
         """Smaller is better (``pickOneNodeForPreemption``)."""
         highest = max(pod.priority for pod in self.victims)
-        earliest = min(_started(pod) for pod in self.victims if pod.priority == highest)
+        earliest = min(pod.started for pod in self.victims if pod.priority == highest)
         total = sum(pod.priority + 2**31 for pod in self.victims)
         return self.violations, highest, total, len(self.victims), _Later(earliest)
 
@@ -169,11 +169,6 @@ def _preempted(pod: PodInfo) -> bool:
     return target.get("status") == "True" and target.get("reason") == "PreemptionByScheduler"
 
 
-def _started(pod: PodInfo) -> str:
-    """RFC 3339 in UTC compares as text; a pod that has not started counts as the latest."""
-    return text(part(pod.obj, "status"), "startTime") or "9"
-
-
 def look_at(
     pod: PodInfo, profile: Profile, cluster: Cluster, node: str, budgets: Budgets, around: Surroundings
 ) -> Candidate | tuple[str, ...]:
@@ -213,7 +208,7 @@ def look_at(
 
 def _by_importance(pods: Iterable[PodInfo]) -> list[PodInfo]:
     """The most important first: whoever can stay, stays."""
-    return sorted(pods, key=lambda other: (-other.priority, _started(other)))
+    return sorted(pods, key=lambda other: (-other.priority, other.started))
 
 
 def _in_turn(ordered: Sequence[PodInfo], protected: Collection[str]) -> Sequence[PodInfo]:
