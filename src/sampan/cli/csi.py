@@ -83,6 +83,9 @@ def controller(
     resizer: Annotated[bool, Option("--resizer", help="Let volumes grow, and change their attributes.")] = False,
     snapshotter: Annotated[bool, Option("--snapshotter", help="Take and delete snapshots.")] = False,
     attacher: Annotated[bool, Option("--attacher", help="Attach volumes to nodes.")] = False,
+    health_monitor: Annotated[
+        bool, Option("--health-monitor", help="Tell what the driver says of its volumes' health.")
+    ] = False,
     timeout: Annotated[str, Option("--timeout", help="Of calls to the driver.")] = "10s",
     worker_threads: Annotated[int, Option("--worker-threads", help="Objects worked on at a time.", min=1)] = 10,
     default_fstype: Annotated[str, Option("--default-fstype", help="For classes that name none.")] = "",
@@ -106,6 +109,12 @@ def controller(
     capacity_poll_interval: Annotated[
         str, Option("--capacity-poll-interval", help="Between two questions for the driver's room.")
     ] = "1m",
+    monitor_interval: Annotated[
+        str, Option("--monitor-interval", help="Between two questions for the health of each volume.")
+    ] = "1m",
+    list_volumes_interval: Annotated[
+        str, Option("--list-volumes-interval", help="The same, where the driver lists all of them.")
+    ] = "5m",
     node_deployment: Annotated[
         bool, Option("--node-deployment", help="One on each node ($NODE_NAME), for drivers of a node's own disk.")
     ] = False,
@@ -115,10 +124,11 @@ def controller(
     ] = "",
     kubeconfig: Annotated[Path | None, Option("--kubeconfig", help="Outside of a pod.")] = None,
 ) -> None:
-    """Stand beside a driver's controller: what external-provisioner, -resizer, -snapshotter and -attacher do.
+    """Stand beside a driver's controller: what upstream's external-provisioner, -resizer and their like do.
 
-    Without --provisioner, --resizer, --snapshotter and --attacher it does all that the driver can. It takes its rights
-    from the pod's ServiceAccount; $NODE_NAME, $NAMESPACE, $POD_NAME and $POD_UID come from the pod's manifest.
+    Without any of --provisioner, --resizer, --snapshotter, --attacher and --health-monitor it does all that the driver
+    can. It takes its rights from the pod's ServiceAccount; $NODE_NAME, $NAMESPACE, $POD_NAME and $POD_UID come from the
+    pod's manifest.
     """
     import asyncio
     import os
@@ -127,13 +137,14 @@ def controller(
     from sampan.client.kubeconfig import KubeConfig, KubeConfigError, in_cluster
     from sampan.client.leaderelection import LeadershipLost
     from sampan.cluster.arguments import log_to_stderr
-    from sampan.sidecars.config import ATTACHER, PROVISIONER, RESIZER, ROLES, SNAPSHOTTER, SidecarConfig
+    from sampan.sidecars.config import ATTACHER, MONITOR, PROVISIONER, RESIZER, ROLES, SNAPSHOTTER, SidecarConfig
     from sampan.sidecars.main import run
 
     timeout_seconds = _seconds("--timeout", timeout)
     capacity_seconds = _seconds("--capacity-poll-interval", capacity_poll_interval)
     gates = _gates(feature_gates)
     asked = {PROVISIONER: provisioner, RESIZER: resizer, SNAPSHOTTER: snapshotter, ATTACHER: attacher}
+    asked[MONITOR] = health_monitor
     node = os.environ.get("NODE_NAME", "") if node_deployment else ""
     if node_deployment and not node:
         raise WrongUsage("--node-deployment needs the name of the node", fix="set NODE_NAME from spec.nodeName")
@@ -158,6 +169,8 @@ def controller(
         strict_topology=strict_topology,
         capacity=enable_capacity,
         capacity_seconds=capacity_seconds,
+        monitor_seconds=_seconds("--monitor-interval", monitor_interval),
+        list_seconds=_seconds("--list-volumes-interval", list_volumes_interval),
         node=node,
         namespace=namespace,
         owner=_owner(os.environ.get("POD_NAME", ""), os.environ.get("POD_UID", "")),

@@ -11,7 +11,8 @@ from sampan.csi.client import DriverClient
 from sampan.records import dataclass
 
 PROVISIONER, RESIZER, SNAPSHOTTER, ATTACHER = "provisioner", "resizer", "snapshotter", "attacher"
-ROLES: Final = (PROVISIONER, RESIZER, SNAPSHOTTER, ATTACHER)
+MONITOR: Final = "health-monitor"
+ROLES: Final = (PROVISIONER, RESIZER, SNAPSHOTTER, ATTACHER, MONITOR)
 #: classes and claims have a volume that is made for them named so before their UID
 VOLUME_PREFIX: Final = "pvc"
 SNAPSHOT_PREFIX: Final = "snapshot"
@@ -35,6 +36,8 @@ class SidecarConfig:
     strict_topology: bool = False
     capacity: bool = False
     capacity_seconds: float = 60.0
+    monitor_seconds: float = 60.0
+    list_seconds: float = 300.0
     node: str = ""
     namespace: str = "default"
     owner: Obj = field(default_factory=dict)

@@ -21,8 +21,19 @@ from sampan.csi.errors import DriverError
 from sampan.keeping import Keeper
 from sampan.sidecars.attacher import Attacher
 from sampan.sidecars.capacity import CapacityPublisher
-from sampan.sidecars.config import ATTACHER, PROVISIONER, RESIZER, ROLES, SNAPSHOTTER, Driver, SidecarConfig, learn
+from sampan.sidecars.config import (
+    ATTACHER,
+    MONITOR,
+    PROVISIONER,
+    RESIZER,
+    ROLES,
+    SNAPSHOTTER,
+    Driver,
+    SidecarConfig,
+    learn,
+)
 from sampan.sidecars.modifier import Modifier
+from sampan.sidecars.monitor import HealthMonitor, can_tell
 from sampan.sidecars.provisioner import Provisioner
 from sampan.sidecars.resizer import Resizer
 from sampan.sidecars.snapshotter import Snapshotter
@@ -104,6 +115,8 @@ async def serve(config: SidecarConfig, api: Client, driver: Driver, clock: Clock
             keeper.keep("modifier", lambda: Modifier(api, informers, driver, config, clock).run())
         if SNAPSHOTTER in config.roles and "CREATE_DELETE_SNAPSHOT" in driver.controller:
             keeper.keep("snapshotter", lambda: _snapshots(config, api, informers, driver, clock))
+        if MONITOR in config.roles and can_tell(driver):
+            keeper.keep("health-monitor", lambda: HealthMonitor(api, informers, driver, config, clock).run())
         # One that attaches nothing needs an answer to its attachments all the same, where somebody asks for it by name.
         asked = ATTACHER in config.roles and config.roles != frozenset(ROLES)
         if asked or (ATTACHER in config.roles and "PUBLISH_UNPUBLISH_VOLUME" in driver.controller):

@@ -45,6 +45,8 @@ class FaultyDriver:
         self.random = random.Random(1)
         self.topologies: list[dict[str, str]] = []
         self.on_node = True
+        #: volume id -> what is said against it, "": it is well
+        self.ailments: dict[str, str] = {}
         #: volume id -> what was last asked of it
         self.attributes: dict[str, dict[str, str]] = {}
 
@@ -90,6 +92,26 @@ class FaultyDriver:
     def _DeleteVolume(self, request: Any) -> Any:  # noqa: N802
         self.volumes.pop(request.volume_id.removeprefix("id-"), None)
         return csi.DeleteVolumeResponse()
+
+    def _status(self, volume: csi.Volume) -> dict[str, Any]:
+        ailment = self.ailments.get(volume.volume_id)
+        return {} if ailment is None else {"abnormal": bool(ailment), "message": ailment}
+
+    def _ListVolumes(self, request: Any) -> Any:  # noqa: N802
+        """In pages of one."""
+        listed = list(self.volumes.values())
+        at = int(request.starting_token or 0)
+        entry = csi.ListVolumesResponse.Entry
+        entries = [
+            entry(volume=each, status=csi.ListVolumesResponse.VolumeStatus(volume_condition=self._status(each)))
+            for each in listed[at : at + 1]
+        ]
+        return csi.ListVolumesResponse(entries=entries, next_token=str(at + 1) if at + 1 < len(listed) else "")
+
+    def _ControllerGetVolume(self, request: Any) -> Any:  # noqa: N802
+        volume = self.volumes[request.volume_id.removeprefix("id-")]
+        status = csi.ControllerGetVolumeResponse.VolumeStatus(volume_condition=self._status(volume))
+        return csi.ControllerGetVolumeResponse(volume=volume, status=status)
 
     def _ControllerExpandVolume(self, request: Any) -> Any:  # noqa: N802
         volume = self.volumes.get(request.volume_id.removeprefix("id-"))
