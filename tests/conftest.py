@@ -102,9 +102,13 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _leaves_nothing_open() -> Iterator[None]:
-    """What a module leaves open (a socket, a file, a coroutine) is told at its end, not in whichever test follows."""
+    """What a module leaves open (a socket, a file, a coroutine) is told at its end, not in whichever test follows.
+
+    What it leaves in use (modules, caches) is frozen too: looked through at each end, it took a tenth of all time.
+    """
     yield
     gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,13 +7,13 @@ of its own, in the middle of whatever it does, or after some seconds. Nodes and 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import suite_samples
 
 from sampan.api.clock import format_time
 from sampan.api.resources import (
@@ -50,8 +50,8 @@ KINDS: dict[Resource, int] = {
     CRON_JOBS: 4, SERVICES: 3, POD_DISRUPTION_BUDGETS: 3,
 }  # fmt: skip
 OF_PODS = (DEPLOYMENTS, REPLICA_SETS, REPLICATION_CONTROLLERS, DAEMON_SETS, STATEFUL_SETS)
-#: ``SAMPAN_TEST_SEEDS=12`` kills it 300 times.
-SEEDS, LIVES = int(os.environ.get("SAMPAN_TEST_SEEDS", "4")), 25
+#: all of them kill it 300 times
+SEEDS, LIVES = suite_samples.of(12, 4), 25
 
 
 def manifest(resource: Resource, name: str) -> Obj:

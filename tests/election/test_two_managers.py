@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+import suite_samples
 from election_world import Process, Schedule, api_server, run, schedules
 
 from sampan.api.resources import NAMESPACES, SERVICE_ACCOUNTS
@@ -45,7 +46,7 @@ class Managers(Schedule):
         return [each["metadata"]["name"] for each in found["items"]] == ["default"]
 
 
-@pytest.mark.parametrize("first", range(0, 120, EACH))
+@pytest.mark.parametrize("first", range(0, suite_samples.of(120, 40), EACH))
 def test_another_takes_over_within_twenty_seconds_and_never_do_two_act(first: int) -> None:
     run(schedules(Managers, range(first, first + EACH)))
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+import suite_samples
 from election_world import Process, Schedule, run, schedules
 
 from sampan.api.errors import AlreadyExists
@@ -53,6 +54,6 @@ class Schedulers(Schedule):
         return bool((await self.admin.get(PODS, name, "default"))["spec"].get("nodeName"))
 
 
-@pytest.mark.parametrize("first", range(1000, 1080, EACH))
+@pytest.mark.parametrize("first", range(1000, 1000 + suite_samples.of(80, 30), EACH))
 def test_another_takes_over_within_twenty_seconds_and_never_do_two_bind(first: int) -> None:
     run(schedules(Schedulers, range(first, first + EACH)))

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 import pytest
+import suite_samples
 from fuzz_asking import Ask
 from fuzz_form import empty_values, faults, places
 from fuzz_seeds import seed
@@ -24,7 +25,7 @@ from sampan.api.kind import Kind
 from sampan.api.types import Obj
 
 #: fields of a kind that are tried, six ways each
-MOST = 20
+MOST = suite_samples.of(20, 8)
 _IDENTITY = frozenset(
     ("kind", "apiVersion", "name", "namespace", "uid", "resourceVersion", "generateName", "managedFields")
 )

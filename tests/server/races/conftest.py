@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+import suite_samples
 
 from sampan.api.clock import FixedClock
 from sampan.api.transport import Call
@@ -101,10 +102,11 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
 
 @pytest.fixture
 def seeds(request: pytest.FixtureRequest) -> Callable[[int], range]:
-    """``seeds(240)``: so many of them, a few on a store with a disk, where each takes longer."""
+    """``seeds(240)``: of so many a third (``SAMPAN_LONG=1``: all), a few on a store with a disk, where each takes
+    longer."""
 
     def of(count: int) -> range:
         on_disk = "sqlite" in request.node.callspec.id
-        return range(max(2, count // 20) if on_disk else count)
+        return range(max(2, count // 20) if on_disk else suite_samples.of(count, count // 3))
 
     return of

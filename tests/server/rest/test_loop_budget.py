@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 import pytest
+import suite_samples
 from tests.server.conftest import Answer, Api
 
 from sampan.api.kind import Kind
@@ -29,7 +30,7 @@ LONGEST_SECONDS = 0.025
 #: of valid elements; of empty ones, which are two bytes, a quarter
 BODY_BYTES = 128 * 1024
 #: lists and maps tried of each kind, chosen by seed: all of them would take many minutes
-FIELDS_A_KIND = 2
+FIELDS_A_KIND = suite_samples.of(2, 1)
 CREATED = [kind for kind in registry().kinds() if "create" in kind.verbs and not kind.former]
 LIMITS = [
     {"type": "Container", "default": {"cpu": "1"}, "defaultRequest": {"memory": "1Mi"}, "max": {"cpu": "2"}},
