@@ -134,10 +134,10 @@ def test_kubectl_says_what_a_claim_waits_for_and_what_it_has(kubectl: Program, c
         namespace, {"metadata": {"name": "p"}, "spec": {"containers": [container], "volumes": volumes}}
     )
     eventually(lambda: core.read_namespaced_pod("p", namespace).status.phase == "Running")
-    described = kubectl("describe", "pvc", "waits", "-n", namespace)
+    done = "Successfully provisioned volume pvc-"
+    described = eventually(lambda: done in (text := kubectl("describe", "pvc", "waits", "-n", namespace)) and text)
     for line in ("Status:        Bound", "Used By:       p", "Finalizers:    [kubernetes.io/pvc-protection]"):
         assert line in described
-    assert "Successfully provisioned volume pvc-" in described
     name = core.read_namespaced_persistent_volume_claim("waits", namespace).spec.volume_name
     shown = kubectl("describe", "pv", name)
     assert f"Claim:             {namespace}/waits" in shown and "Type:  LocalVolume" in shown

@@ -97,8 +97,9 @@ def test_a_schedule_makes_its_job_which_runs_and_goes_with_it(batch: Any, kubect
     eventually(lambda: kubectl("get", "pods", "--no-headers", "-o", "custom-columns=P:.status.phase") == "Running\n")
     row = kubectl("get", "cronjob", "c", "--no-headers").split()
     assert row[:6] == ["c", "@every", "1s", "<none>", "False", str(len(found.status.active))]
-    described = kubectl("describe", "cronjob", "c")
-    assert f"Created job {job.name}" in described and "Concurrency Policy:            Allow" in described
+    made = f"Created job {job.name}"
+    described = eventually(lambda: made in (text := kubectl("describe", "cronjob", "c")) and text)
+    assert "Concurrency Policy:            Allow" in described
     kubectl("delete", "cronjob", "c")
     eventually(lambda: not batch.list_namespaced_job(namespace).items)
     eventually(lambda: kubectl("get", "pods", "-o", "name") == "")

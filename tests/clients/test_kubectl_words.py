@@ -99,9 +99,8 @@ def test_a_deployment(each_kubectl: Program) -> None:
         "Progressing Unknown DeploymentPaused",
     ):
         assert line in lines(described), described
-    told = messages(described)
-    assert "Normal ScalingReplicaSet deployment-controller: Scaled up replica set w-# from 0 to 2" in told
-    assert "Normal ScalingReplicaSet deployment-controller: Scaled up replica set w-# from 2 to 3" in told
+    scaled = "Normal ScalingReplicaSet deployment-controller: Scaled up replica set w-# from"
+    eventually(lambda: {f"{scaled} 0 to 2", f"{scaled} 2 to 3"} <= {*messages(kubectl("describe", "deployment/w"))})
     assert kubectl("rollout", "resume", "deployment/w") == "deployment.apps/w resumed\n"
     assert kubectl.fails("rollout", "resume", "deployment/w") == 'error: deployments.apps "w" is not paused\n'
     wrong = kubectl.fails("scale", "deployment/w", "--replicas=5", "--current-replicas=9")
@@ -139,8 +138,8 @@ def test_a_daemon_set_and_a_stateful_set(each_kubectl: Program) -> None:
     for line in ("Replicas: 1 desired | 1 total", "Update Strategy: RollingUpdate", "Partition: 0",
                  "Pods Status: 1 Running / 0 Waiting / 0 Succeeded / 0 Failed"):  # fmt: skip
         assert line in described, described
-    told = messages(kubectl("describe", "statefulset/w"))
-    assert any("statefulset-controller: Create Pod w-0 in StatefulSet w successful" in each for each in told), told
+    told = "statefulset-controller: Create Pod w-0 in StatefulSet w successful"
+    eventually(lambda: any(told in each for each in messages(kubectl("describe", "statefulset/w"))))
     described = lines(kubectl("describe", "daemonset/w"))
     assert f"Desired Number of Nodes Scheduled: {row[1]}" in described
     assert f"Number of Nodes Scheduled with Up-to-date Pods: {row[1]}" in described
@@ -155,8 +154,8 @@ def test_jobs_and_cron_jobs(each_kubectl: Program) -> None:
     running = "Pods Statuses: 1 Running / 0 Succeeded / 0 Failed"
     if not old:
         running = "Pods Statuses: 1 Active (1 Ready) / 0 Succeeded / 0 Failed"
-    eventually(lambda: running in lines(kubectl("describe", "job/w")))
-    described = kubectl("describe", "job/w")
+    # An Event is written after what it tells of.
+    described = eventually(lambda: running in lines(text := kubectl("describe", "job/w")) and messages(text) and text)
     newer = () if old else ("Completion Mode: NonIndexed",)
     for line in ("Parallelism: 1", "Completions: 1", *newer):
         assert line in lines(described), described

@@ -200,11 +200,11 @@ def test_a_preemptor_evicts_the_cheapest_pods_and_no_more_than_it_must(kubectl: 
     assert (told["status"], told["reason"]) == ("True", "PreemptionByScheduler")
     assert told["message"] == "default-scheduler: preempting to accommodate a higher priority pod"
     uid = kubectl("get", "pod", "urgent", "-o", "jsonpath={.metadata.uid}")
-    assert events(kubectl, "cheap", "Preempted") == [f"Preempted by pod {uid} on node full-0"]
+    told = eventually(lambda: events(kubectl, "cheap", "Preempted"))
+    assert told == [f"Preempted by pod {uid} on node full-0"]
     others = f"{NODES - 2} node(s) didn't match Pod's node affinity/selector"
-    assert f"0/{NODES} nodes are available: {others}, 2 Insufficient cpu." in events(
-        kubectl, "urgent", "FailedScheduling"
-    )
+    full = f"0/{NODES} nodes are available: {others}, 2 Insufficient cpu."
+    eventually(lambda: full in events(kubectl, "urgent", "FailedScheduling"))
     kubectl("patch", "pod", "cheap", "--type=json", "-p", '[{"op": "remove", "path": "/metadata/finalizers"}]')
     running(kubectl, "dearer", "dearest")
     assert all(events(kubectl, name, "Preempted") == [] for name in ("dearer", "dearest"))
@@ -250,12 +250,12 @@ def test_a_budget_is_respected_while_others_can_go_and_broken_where_nothing_else
     create(kubectl, pod("first", spec("preemption", "2", priorityClassName="p100")))
     running(kubectl, "first", "guarded")
     assert node_of(kubectl, "first") == "full-1"
-    assert len(events(kubectl, "free", "Preempted")) == 1
+    assert len(eventually(lambda: events(kubectl, "free", "Preempted"))) == 1
 
     create(kubectl, pod("second", spec("preemption", "2", priorityClassName="p60")))
     running(kubectl, "second", "first")
     assert node_of(kubectl, "second") == "full-0"
-    assert len(events(kubectl, "guarded", "Preempted")) == 1
+    assert len(eventually(lambda: events(kubectl, "guarded", "Preempted"))) == 1
 
 
 def test_a_pod_is_not_tried_before_its_last_gate_is_gone(kubectl: Program) -> None:

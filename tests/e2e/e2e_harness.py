@@ -25,6 +25,9 @@ from sampan.testing import free
 
 NAME = own_name("e2e", os.getpid())
 NEEDS = ("containerd", "runc", "nft", "ip", "kubectl", "busybox")
+#: By SPDY, for a kubectl of before 1.34 may drop over WebSockets what a command says before all streams are made
+#: (kubernetes pull request 131203).
+WEBSOCKETS = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS"
 DEMO_IMAGE = "docker.io/sampan/e2e:1"
 
 
@@ -38,7 +41,8 @@ class Cluster:
 
     @property
     def env(self) -> dict[str, str]:
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.home), "NO_COLOR": "1", **self.extra}
+        own = {"KUBECONFIG": str(self.kubeconfig), "HOME": str(self.home), "NO_COLOR": "1"}
+        return {**os.environ, **own, WEBSOCKETS: "false", **self.extra}
 
     def sampan(self, *arguments: str, check: bool = True, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -133,6 +137,23 @@ class Kubectl:
             text=True,
             **{"env": self.cluster.env, **options},
         )
+
+
+def described(kubectl: Kubectl, *what: str, says: Sequence[str]) -> str:
+    """What ``kubectl describe`` shows once all of ``says`` is there: Events are written after what they tell of."""
+
+    text = ""
+
+    def missing() -> list[str]:
+        nonlocal text
+        text = kubectl("describe", *what)
+        return [words for words in says if words not in text]
+
+    try:
+        eventually(lambda: not missing())
+    except AssertionError as error:
+        raise AssertionError(f"{missing()} is not in\n{text}") from error
+    return text
 
 
 def eventually(condition: Callable[[], Any], *, seconds: float = 90, every: float = 0.1) -> Any:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from e2e_harness import Kubectl, eventually
+from e2e_harness import Kubectl, described, eventually
 from e2e_manifests import IMAGE
 
 #: works as long as the file is there
@@ -69,11 +69,10 @@ def test_replicas_follow_what_the_processors_do(kubectl: Kubectl) -> None:
     (pod,) = kubectl("get", "pods", "-l", "app=worker", "-o", "name").split()
     kubectl("exec", pod, "--", "touch", "/tmp/load")
     eventually(lambda: replicas(kubectl) == MOST, seconds=90, every=1)
-    described = kubectl("describe", "hpa", "worker")
-    assert "cpu resource utilization (percentage of request) above target" in described
-    assert "ScalingActive   True" in described
+    above = "cpu resource utilization (percentage of request) above target"
+    described(kubectl, "hpa", "worker", says=[above, "ScalingActive   True"])
 
     kubectl("exec", pod, "--", "rm", "/tmp/load")
     eventually(lambda: replicas(kubectl) == 1, seconds=120, every=1)
-    assert "New size: 1; reason: All metrics below target" in kubectl("describe", "hpa", "worker")
+    described(kubectl, "hpa", "worker", says=["New size: 1; reason: All metrics below target"])
     eventually(lambda: len(kubectl("get", "pods", "-l", "app=worker", "-o", "name").split()) == 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from e2e_harness import Kubectl, eventually
+from e2e_harness import Kubectl, described, eventually
 from e2e_manifests import IMAGE
 
 #: what a minute's wait may take, and then some
@@ -61,7 +61,7 @@ def test_each_minute_makes_a_job_as_the_policy_says(kubectl: Kubectl) -> None:
     eventually(lambda: list(running(kubectl, "replace")) == [f"replace-{max(jobs(kubectl, 'allow'))}"])
     assert first not in jobs(kubectl, "replace")
     assert list(jobs(kubectl, "forbid")) == [first]
-    assert "JobAlreadyActive" in kubectl("describe", "cronjob", "forbid")
+    described(kubectl, "cronjob", "forbid", says=["JobAlreadyActive"])
 
     eventually(lambda: first not in jobs(kubectl, "quick"), seconds=LONG)
     done = eventually(lambda: [name for name, job in jobs(kubectl, "quick").items() if job["status"].get("succeeded")])

@@ -49,8 +49,7 @@ def _lent_once(kubectl: Kubectl) -> None:
     eventually(lambda: toys(kubectl) == ("1", "1"))
     kubectl("apply", "-f", "-", stdin=asking("first"))
     kubectl("wait", "pod/first", "--for=condition=Ready", "--timeout=90s")
-    # kubectl without kubernetes pull request 131203 may drop what comes before it has made its streams.
-    seen = eventually(lambda: kubectl("exec", "first", "--", "sh", "-c", "echo $TOY; test -c /dev/toy && echo there"))
+    seen = kubectl("exec", "first", "--", "sh", "-c", "echo $TOY; test -c /dev/toy && echo there")
     assert seen.split() == ["one", "there"]
     # Monitors of devices ask the node itself.
     assert ("first", "main", TOY, ["one"]) in asyncio.run(told(Path(f"/var/lib/sampan/{NAME}/kubelet")))

@@ -92,9 +92,9 @@ def test_an_ingress_leads_to_pods_and_loses_nothing_while_they_and_its_controlle
     assert kubectl("get", "ingress", "web", "-o", "jsonpath={.spec.ingressClassName}") == "sampan"
     told = eventually(lambda: {event["reason"] for event in kubectl.json("get", "events")["items"]} & {"Served"})
     assert told
-    events = kubectl("get", "events", "--field-selector", "involvedObject.kind=Ingress")
-    assert "configuration-snippet is refused" in events
-    assert f":{port}" in events
+    of_ingress = ("get", "events", "--field-selector", "involvedObject.kind=Ingress")
+    wanted = ("configuration-snippet is refused", f":{port}")
+    eventually(lambda: (events := kubectl(*of_ingress)) and all(words in events for words in wanted))
     node = f"/api/v1/nodes/{instance.node.name}/proxy/metrics/ingress"
     assert "haproxy_backend_http_requests_total{" in kubectl("get", "--raw", node)
     with Load(port, host) as load:

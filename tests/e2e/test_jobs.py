@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from e2e_harness import Kubectl, eventually
+from e2e_harness import Kubectl, described, eventually
 from e2e_manifests import IMAGE
 
 BY_INDEX = "exit $((JOB_COMPLETION_INDEX % 2))"
@@ -42,9 +42,8 @@ def test_a_job_completes_and_tells_so(kubectl: Kubectl) -> None:
     kubectl("wait", "job/j", "--for=condition=Complete", "--timeout=90s")
     assert kubectl("logs", "job/j") == "done\n"
     assert kubectl("get", "job", "j", "--no-headers").split()[:3] == ["j", "Complete", "1/1"]
-    described = kubectl("describe", "job", "j")
-    assert "Pods Statuses:    0 Active (0 Ready) / 1 Succeeded / 0 Failed" in described
-    assert "Job completed" in described
+    statuses = "Pods Statuses:    0 Active (0 Ready) / 1 Succeeded / 0 Failed"
+    described(kubectl, "job", "j", says=[statuses, "Job completed"])
 
 
 def test_tasks_that_fail_at_first_are_restarted_where_they_are(kubectl: Kubectl) -> None:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from e2e_harness import Kubectl, eventually
+from e2e_harness import Kubectl, described, eventually
 from e2e_manifests import web
 
 pytestmark = pytest.mark.timeout(400)
@@ -89,7 +89,7 @@ def test_describe_common_kinds(each_kubectl: Kubectl) -> None:
     each_kubectl("apply", "-f", "-", stdin=web(replicas=1))
     each_kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
     assert "NewReplicaSet:" in each_kubectl("describe", "deployment", "web")
-    assert "Started container web" in each_kubectl("describe", "pod", "-l", "app=web")
+    described(each_kubectl, "pod", "-l", "app=web", says=["Started container web"])
     assert "Controlled By:  Deployment/web" in each_kubectl("describe", "rs", "-l", "app=web")
     assert ":8080" in each_kubectl("describe", "service", "web")
     node = each_kubectl("get", "nodes", "-o", "name").strip()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from e2e_harness import SAMPAN, Cluster, Kubectl, eventually
+from e2e_harness import SAMPAN, Cluster, Kubectl, described, eventually
 from e2e_manifests import IMAGE
 
 RULES: Any = {
@@ -160,9 +160,7 @@ def test_an_autoscaler_follows_a_metric_of_prometheus(kubectl: Kubectl, adapter:
         return int(kubectl("get", "deployment", "worker", "-o", "jsonpath={.spec.replicas}"))
 
     eventually(lambda: replicas() == 3, seconds=120, every=1)
-    described = kubectl("describe", "hpa", "worker")
-    assert '"queue_length" (target average value):' in described
-    assert "SuccessfulRescale" in described
+    described(kubectl, "hpa", "worker", says=['"queue_length" (target average value):', "SuccessfulRescale"])
     expose(4)
     eventually(lambda: replicas() == 1, seconds=120, every=1)
 

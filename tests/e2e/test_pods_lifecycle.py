@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from e2e_harness import Kubectl, eventually
+from e2e_harness import WEBSOCKETS, Kubectl, eventually
 from e2e_manifests import IMAGE
 
 
@@ -91,9 +91,13 @@ def test_what_cannot_run_says_why_and_heals_when_it_can(kubectl: Kubectl) -> Non
     for name, (reason, text) in expected.items():
         found = eventually(lambda name=name, reason=reason: (w := waiting(kubectl, name)).get("reason") == reason and w)
         assert found["message"].startswith(text)
-    told = [(e["involvedObject"]["name"], e["message"]) for e in kubectl.json("get", "events")["items"]]
-    assert ("never", "Error: ErrImageNeverPull") in told
-    assert any(name == "command" and text.startswith("Error: failed to create") for name, text in told)
+
+    def told() -> set[tuple[str, str]]:
+        events = kubectl.json("get", "events")["items"]
+        return {(event["involvedObject"]["name"], event["message"]) for event in events}
+
+    eventually(lambda: ("never", "Error: ErrImageNeverPull") in told())
+    eventually(lambda: any(n == "command" and text.startswith("Error: failed to create") for n, text in told()))
     kubectl("create", "configmap", "late", "--from-literal=a=1")
     kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=90s")
 
@@ -103,8 +107,10 @@ def test_exec_carries_megabytes_both_ways_and_copies_come_back_whole(kubectl: Ku
     kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
     body = os.urandom(8_000_000)
     command = [kubectl.program, "-n", kubectl.namespace, "exec", "-i", "p", "--", "cat"]
-    done = subprocess.run(command, input=body, capture_output=True, env=kubectl.cluster.env, check=True, timeout=120)
-    assert done.stdout == body
+    for websockets in ("true", "false"):  # cat says nothing before the stream that it reads is there
+        env = {**kubectl.cluster.env, WEBSOCKETS: websockets}
+        done = subprocess.run(command, input=body, capture_output=True, env=env, check=True, timeout=120)
+        assert done.stdout == body
     (tmp_path / "out/deep").mkdir(parents=True)
     (tmp_path / "out/deep/file").write_bytes(body[:1_000_000])
     kubectl("cp", f"{tmp_path}/out", "p:/copied")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2e_harness import Kubectl, eventually
+from e2e_harness import Kubectl, described, eventually
 from e2e_manifests import IMAGE, pod
 
 SERVER = 'command: [sh, -c, "mkdir -p /www; hostname -f > /www/index.html; exec httpd -f -p 8080 -h /www"]'
@@ -79,9 +79,7 @@ def test_a_daemon_runs_on_the_node_whatever_taints_it_and_rolls(kubectl: Kubectl
     kubectl("rollout", "status", "daemonset/agent", "--timeout=120s", timeout=130)
     [name] = kubectl("get", "pods", "-l", "app=agent", "-o", "name").split()
     assert kubectl("exec", name, "--", "sh", "-c", "echo $ROUND").strip() == "2"
-    described = kubectl("describe", "daemonset", "agent")
-    assert "Desired Number of Nodes Scheduled: 1" in described
-    assert "SuccessfulCreate" in described
+    described(kubectl, "daemonset", "agent", says=["Desired Number of Nodes Scheduled: 1", "SuccessfulCreate"])
     kubectl("rollout", "undo", "daemonset/agent")
     kubectl("rollout", "status", "daemonset/agent", "--timeout=120s", timeout=130)
     eventually(lambda: len(kubectl("get", "pods", "-l", "app=agent", "-o", "name").split()) == 1)
