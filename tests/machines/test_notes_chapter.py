@@ -79,7 +79,7 @@ def test_the_install_chapter_works_as_it_stands(bare: Machines) -> None:
     )
     assert "Your Kubernetes control-plane has initialized successfully!" in said
     master("export KUBECONFIG=$KUBERNETES/admin.conf")
-    assert re.search(r"^master +Ready +control-plane ", master("kubectl get nodes"), re.MULTILINE)
+    assert eventually(lambda: re.search(r"^master +Ready +control-plane ", master("kubectl get nodes"), re.MULTILINE))
     assert "untainted" in master("kubectl taint nodes --all node-role.kubernetes.io/master:NoSchedule-")
     assert eventually(lambda: master("kubectl get nodes -o jsonpath={.items[*].spec.taints}").strip() in ("", "[]"))
 

@@ -80,7 +80,8 @@ def at(made: Machines, machine: Machine) -> tuple[str, ...]:
 
 
 def test_every_server_answers_for_the_whole_cluster(made: Machines, kubectl: Kubectl) -> None:
-    assert ready(kubectl) == {machine.node_name: "Ready" for machine in made.each}
+    wanted = {machine.node_name: "Ready" for machine in made.each}
+    eventually(lambda: ready(kubectl) == wanted)
     found = kubectl.json("get", "endpointslice", "kubernetes")
     addresses = sorted(address for endpoint in found["endpoints"] for address in endpoint["addresses"])
     assert addresses == [machine.ipv4 for machine in made.each[:CONTROL]]
