@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import hypothesis
 import pytest
+import suite_samples
 import suite_sharing
 import suite_sweep
 import suite_where
@@ -33,6 +34,7 @@ os.environ.setdefault("GOGC", "400")
 # what passes here passes there, and what fails fails again.
 hypothesis.settings.register_profile(
     "the same everywhere",
+    max_examples=suite_samples.of(100, 50),
     deadline=None,
     derandomize=True,
     database=None,

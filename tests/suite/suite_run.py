@@ -1,8 +1,9 @@
-"""Runs pytest so that nothing of it stays behind: ``suite_run.py PYTEST-ARGUMENTS``, by scripts/test.
+"""Runs pytest so that nothing of it stays behind: ``suite_run.py PROCESS PYTEST-ARGUMENTS``, by scripts/test.
 
 Before and after it what killed runs left is removed (``suite_sweep``). SIGINT and SIGTERM end the run, whoever gets
 them: pytest is interrupted once, has its time to tell what it knows, and all its processes end with it. A second
-signal does not wait for that. Several runs one after another, beside load: ``suite_repeat``.
+signal does not wait for that. PROCESS is a check that goes on beside the tests, and ends them where it fails (0: none).
+Several runs one after another, beside load: ``suite_repeat``.
 """
 
 from __future__ import annotations
@@ -22,11 +23,29 @@ import suite_sweep
 GRACE_SECONDS = 60.0
 
 
+class Beside:
+    """A check that goes on beside the tests: a child of the shell that became this process. Where it fails it ends
+    them."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._code = pid, None if pid else 0
+
+    def failed(self, *, wait: bool = False) -> bool:
+        """So far, or at all."""
+        if self._code is None:
+            ended, status = os.waitpid(self._pid, 0 if wait else os.WNOHANG)
+            if ended:
+                self._code = os.waitstatus_to_exitcode(status)
+        return bool(self._code)
+
+
 class Run:
     """One pytest in a session of its own, so that a terminal's Ctrl-C reaches it once, and by us."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: int = 0) -> None:
+        """``beside``: the process of a check."""
         self.interrupted: signal.Signals | None = None
+        self._beside = Beside(beside)
         self._process: subprocess.Popen[bytes] | None = None
 
     def interrupt(self, number: int, frame: FrameType | None = None) -> None:
@@ -36,7 +55,7 @@ class Run:
             self._signal_all(signal.SIGKILL) if again else self._process.send_signal(signal.SIGINT)
 
     def __call__(self, arguments: Sequence[str], output: IO[bytes] | None = None) -> int:
-        """pytest's exit code; 130 or 143 where a signal ended it."""
+        """pytest's exit code; 130 or 143 where a signal ended it, and 1 where the check beside it failed."""
         self._tell(suite_sweep.sweep())
         command = [sys.executable, "-m", "pytest", *arguments]
         self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
@@ -48,13 +67,18 @@ class Run:
             if self.interrupted is not None:
                 print("removing what the interrupted tests had made", flush=True)
             self._tell(suite_sweep.sweep())
-        return code if self.interrupted is None else 128 + self.interrupted
+        if self.interrupted is not None:
+            return 128 + self.interrupted
+        return code or self._beside.failed(wait=True)
 
     def _wait(self) -> int:
         assert self._process is not None
-        while self.interrupted is None:
+        while self.interrupted is None and not self._beside.failed():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return self._process.wait(1.0)
+        if self.interrupted is None:
+            print("a check beside the tests failed: they are ended", flush=True)
+            self._process.send_signal(signal.SIGINT)
         try:
             return self._process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -72,9 +96,9 @@ class Run:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Run]:
+def interruptible(beside: int = 0) -> Iterator[Run]:
     """SIGINT and SIGTERM of this process interrupt the run."""
-    run = Run()
+    run = Run(beside)
     before = {number: signal.signal(number, run.interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield run
@@ -90,10 +114,10 @@ def distributed(arguments: Sequence[str]) -> list[str]:
     return ["--numprocesses", str(processes), "--dist", "loadscope", "--no-loadscope-reorder", *arguments]
 
 
-def main(arguments: Sequence[str]) -> int:
-    with interruptible() as run:
+def main(beside: int, arguments: Sequence[str]) -> int:
+    with interruptible(beside) as run:
         return run(distributed(arguments))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

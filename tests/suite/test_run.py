@@ -27,6 +27,8 @@ def test_it():
         print(left.pid, file=told)
     left.wait()
 """
+#: nothing of this process's pytest is needed in those within
+_ENV = {**os.environ, "PYTHONPATH": str(_SUITE), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 _RUN = "import sys, suite_run\nwith suite_run.interruptible() as run: sys.exit(run(sys.argv[1:]))"
 
 
@@ -45,7 +47,7 @@ def test_an_interrupted_run_ends_with_all_that_it_started(tmp_path: Path, told: 
     # pytest's own marks are this process's: the program's is that of the pytest within.
     run = subprocess.Popen(
         [sys.executable, "-c", _RUN, "-p", "no:cacheprovider", "-c", os.devnull, str(file)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": str(_SUITE)},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_ENV,
     )  # fmt: skip
     with told.open() as reading:
         left = int(reading.read())
@@ -82,3 +84,26 @@ def test_a_run_that_told_of_no_test_is_red_all_the_same() -> None:
     assert suite_repeat.line(suite_repeat.outcome(1, 3, 0.2, "INTERNALERROR"), 1) == (
         "run 1 of 1: RED, 0 s: ended with 3 and told of no test"
     )
+
+
+@pytest.mark.parametrize(("check", "expected"), [("exit 0", 0), ("exit 1", 1)])
+def test_a_check_beside_the_tests_has_its_say_though_it_ends_after_them(
+    tmp_path: Path, check: str, expected: int
+) -> None:
+    file = tmp_path / "test_passes.py"
+    file.write_text("def test_it() -> None: ...\n")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    # The shell begins the check and becomes the process that runs the tests; that opens the gate when they are through.
+    shell = f'{{ read line <{gate}; {check}; }} & exec "$@" $!'
+    program = (
+        "import sys, suite_run\n"
+        f"run = suite_run.Run(int(sys.argv[-1])); tell = run._tell\n"
+        f"run._tell = lambda swept: (tell(swept), run._process and open({str(gate)!r}, 'w').write('on\\n'))\n"
+        f"sys.exit(run(['-p', 'no:cacheprovider', '-c', {os.devnull!r}, {str(file)!r}]))"
+    )
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", sys.executable, "-c", program],
+        capture_output=True, text=True, env=_ENV, check=False,
+    )  # fmt: skip
+    assert done.returncode == expected, done.stdout + done.stderr
