@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+import suite_samples
 from fuzz_asking import Ask
 from fuzz_form import faults
 from fuzz_seeds import seed
@@ -15,7 +16,7 @@ from test_random_writes import STORED, name_of, url_of
 from sampan.api import schema
 from sampan.api.kind import Kind
 
-TRIES = 15
+TRIES = suite_samples.of(15, 6)
 _MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 _DIRECTIVES: tuple[tuple[str, Any], ...] = (
     ("$patch", "replace"), ("$patch", "delete"), ("$patch", "bogus"), ("$patch", 5), ("$retainKeys", ["a"]),

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import pytest
+import suite_samples
 from fuzz_asking import Ask
 from fuzz_form import faults
 from fuzz_seeds import seed
@@ -18,7 +19,7 @@ from sampan.api.kind import Kind
 from sampan.api.registry import registry
 
 #: changes of an object that is accepted; half of them are of any type at any place
-TRIES = 25
+TRIES = suite_samples.of(25, 10)
 _PYTHON = re.compile(r"Traceback|NoneType|object has no attribute|not subscriptable|KeyError|<class '|unhashable")
 _OBJECT_FORMS = ("application/yaml", "application/json;as=Table;v=v1;g=meta.k8s.io")
 _METADATA = "application/json;as=PartialObjectMetadata{};v=v1;g=meta.k8s.io"

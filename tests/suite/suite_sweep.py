@@ -56,7 +56,11 @@ def mark() -> None:
 
 
 def lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """What has ended and was not waited for lives no more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def left(names: Iterator[str], alive: Callable[[int], bool] = lives) -> list[str]:

@@ -54,7 +54,7 @@ def test_an_interrupted_run_ends_with_all_that_it_started(tmp_path: Path, told: 
     run.send_signal(number)
     said, _ = run.communicate()
     assert run.returncode == 128 + number, said
-    assert not suite_sweep.lives(left) or Path(f"/proc/{left}/stat").read_text().split()[2] == "Z", said
+    assert not suite_sweep.lives(left), said
 
 
 OUTPUT = """
