@@ -72,7 +72,7 @@ def test_settings_that_no_agent_begins_with_on_this_machine_are_told(tmp_path: P
     file.write_text(head + "cpuManagerPolicy: static\nsystemReserved: {cpu: '1'}\n")
     state = instance.kubelet_root / "cpu_manager_state"
     state.parent.mkdir(parents=True)
-    state.write_text('{"policyName":"static","defaultCpuSet":"0-9999","entries":{}}')
+    state.write_text('{"policyName":"static","defaultCpuSet":"0-9998","entries":{"p":{"c":"9999"}}}')
     [problem] = preflight._settings(instance)
     assert problem.what.endswith(f"drain this node, remove {state} and start it again")
 

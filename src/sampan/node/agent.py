@@ -30,6 +30,7 @@ from sampan.node.cpumanager.manager import make_cpu_manager
 from sampan.node.devices.interface import MakeDevices, NoDevices, Sharing
 from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
+from sampan.node.eviction.words import render_metrics as render_evictions
 from sampan.node.extensions import Extensions
 from sampan.node.gate import PodGate, in_order_of_claims
 from sampan.node.host import Host
@@ -52,7 +53,7 @@ from sampan.node.runtimewatch import RuntimeWatch
 from sampan.node.shutdown import Request as ShutdownRequest
 from sampan.node.staticpods.keeper import StaticPods
 from sampan.node.staticpods.workplace import Workplace
-from sampan.node.topology import policies
+from sampan.node.topology import metrics, policies
 from sampan.node.topology.aligning import Alignment
 from sampan.node.volumes.manager import VolumeManager
 from sampan.node.volumes.measuring import VolumeMeasuring
@@ -231,6 +232,10 @@ class NodeAgent:
 
     def pods(self) -> list[Obj]:
         return [self._view(worker) for worker in self._workers.values() if not worker.gone]
+
+    def metrics(self) -> str:
+        """Lines for the node's ``/metrics``."""
+        return render_evictions(self._protection.evictions) + metrics.render(self._alignment.metrics())
 
     @property
     def protection(self) -> Protection:

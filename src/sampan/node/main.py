@@ -161,7 +161,7 @@ class _Node:
         return {} if self._agent is None else self._agent.claimed_volumes()
 
     def metrics(self) -> str:
-        own = render_metrics({} if self._agent is None else self._agent.protection.evictions)
+        own = render_metrics({}) if self._agent is None else self._agent.metrics()
         own += render_volume_metrics(self._claimed())
         return own + (self.network.metrics() if self.network is not None else "")
 

@@ -131,6 +131,9 @@ async def test_processors_of_one_numa_node_or_none_where_the_policy_says_so(worl
         "TopologyAffinityError",
         "Pod was rejected: Resources cannot be allocated with Topology locality",
     )
+    shown = world.agent.metrics().splitlines()
+    assert "kubelet_topology_manager_admission_requests_total 1" in shown
+    assert "kubelet_topology_manager_admission_errors_total 1" in shown
     # What was refused has nothing: all of the node is there for others.
     path = add(world, "near", "4")
     await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
@@ -138,6 +141,11 @@ async def test_processors_of_one_numa_node_or_none_where_the_policy_says_so(worl
     last = add(world, "last", "3")
     await world.api.until(lambda: world.api.condition(last, "Ready") == "True")
     assert cpus(world, "last") == "1-3"
+    shown = world.agent.metrics().splitlines()
+    assert {
+        "kubelet_cpu_manager_pinning_requests_total 2", "kubelet_cpu_manager_pinning_errors_total 0",
+        "kubelet_cpu_manager_shared_pool_size_millicores 1000", "kubelet_cpu_manager_exclusive_cpu_allocation_count 7",
+    } <= set(shown)  # fmt: skip
     await world.stop()
     await world.start()
     assert (cpus(world, "near"), cpus(world, "last")) == ("4-7", "1-3")

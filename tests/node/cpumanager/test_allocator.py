@@ -125,8 +125,12 @@ def test_a_state_that_cannot_be_read_is_none(data: bytes) -> None:
             False, "0,3", '{"p":{"c":"1-2"},"q":{"c":"2"}}',
             'pod: q, container: c cpuset: "2" is empty or another pod\'s',
         ),
-        (True, "0-3", "{}", 'some of strictly reserved cpus: "0" are present in defaultCpuSet: "0-3"'),
-        (True, "1-3", "{}", ""),
+        (
+            True, "0,2-3", '{"p":{"c":"1"}}',
+            'some of strictly reserved cpus: "0" are present in defaultCpuSet: "0,2-3"',
+        ),
+        (True, "2-3", '{"p":{"c":"1"}}', ""),
+        (True, "0-9", "{}", ""),  # nobody has anything
         (False, "", "{}", ""),
         (False, "0,3", '{"p":{"c":"1-2","d":"2"}}', ""),
     ],

@@ -42,7 +42,8 @@ def _levels(topology: Topology, cpus: Cpus) -> tuple[Mapping[int, Cpus], Mapping
 
 
 def _nodes_hold_sockets(topology: Topology) -> bool:
-    return len(topology.by_socket(topology.cpus)) >= len(topology.by_node(topology.cpus))
+    places = topology.places.values()
+    return len({place.socket for place in places}) >= len({place.node for place in places})
 
 
 def _largest(topology: Topology, free: Cpus, taken: Cpus) -> list[Cpus]:

@@ -37,12 +37,15 @@ def decode(data: bytes) -> State | None:
 
 
 def misfit(state: State, policy: StaticPolicy) -> str:
-    """Why the policy cannot go on from there, as the kubelet says it; "": it can."""
+    """Why the policy cannot go on from there, as the kubelet says it; "": it can. Where nobody has anything, nothing is
+    lost, and other reservations or processors are no matter: the kubelet wants the file removed then, too."""
     if state.policy != "static":
         return f'configured policy "static" differs from state checkpoint policy "{state.policy}"'
     given = [(uid, name, cpus) for uid, each in state.assigned.items() for name, cpus in each.items()]
+    if not given:
+        return ""
     if not state.shared:
-        return "default cpuset cannot be empty" if given else ""
+        return "default cpuset cannot be empty"
     reserved, strict = policy.reserved, not policy.reserved <= policy.usable
     if strict and reserved & state.shared:
         return (

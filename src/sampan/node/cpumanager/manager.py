@@ -19,7 +19,7 @@ from sampan.node.admission import Refusal, allocation_failed
 from sampan.node.config import NodeConfig
 from sampan.node.cpumanager import allocator, checkpoint
 from sampan.node.cpumanager.options import check, read
-from sampan.node.cpumanager.policy import Misaligned, StaticPolicy, reserve
+from sampan.node.cpumanager.policy import Misaligned, StaticPolicy, exclusive_cpus, reserve
 from sampan.node.host import Host
 from sampan.node.processors import Cpus, Topology, parse, show
 from sampan.node.statefiles import StateMisfit
@@ -108,6 +108,7 @@ class StaticCpuManager:
         """``active``: uids of pods that have a claim on the node. ``running``: its containers."""
         self._policy, self._host, self._runtime, self._file = policy, host, source, directory / checkpoint.FILE
         self._active, self._running, self._period_seconds = active, running, period_seconds
+        self._pinned = self._refused = 0
         self._applied: dict[str, str] = {}
         self._wake = asyncio.Event()
         restore(policy, host.read(self._file, checkpoint.LIMIT_BYTES), self._file)
@@ -125,17 +126,29 @@ class StaticCpuManager:
         return self._policy.pod_hints(pod)
 
     def allocate(self, pod: Obj, container: Obj, affinity: Mask | None) -> None:
+        self._pinned += exclusive_cpus(pod, container) > 0
         try:
             if self._policy.allocate(pod, container, affinity):
                 self._wake.set()
         except allocator.TooFew as error:
+            self._refused += 1
             raise Refused(allocation_failed(str(error))) from error
         except Misaligned as error:
+            self._refused += 1
             raise Refused(Refusal("SMTAlignmentError", str(error))) from error
 
     def release(self, uid: str) -> None:
         if self._policy.release(uid):
             self._wake.set()
+
+    def metrics(self) -> dict[str, int]:
+        alone = self._policy.usable - self._policy.shared
+        return {
+            "kubelet_cpu_manager_pinning_requests_total": self._pinned,
+            "kubelet_cpu_manager_pinning_errors_total": self._refused,
+            "kubelet_cpu_manager_shared_pool_size_millicores": len(self._policy.shared) * 1000,
+            "kubelet_cpu_manager_exclusive_cpu_allocation_count": len(alone),
+        }
 
     def cpus(self, uid: str, name: str) -> str:
         return show(self._policy.cpus_of(uid, name))

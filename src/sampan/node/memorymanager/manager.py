@@ -97,6 +97,7 @@ class StaticMemoryManager:
         """``active``: uids of pods that have a claim on the node. Raises StateMisfit."""
         self._policy, self._host, self._file, self._active = policy, host, directory / checkpoint.FILE, active
         self._wake = asyncio.Event()
+        self._pinned = self._refused = 0
         restore(policy, host.read(self._file, checkpoint.LIMIT_BYTES), self._file)
 
     # As a provider of the topology manager.
@@ -112,15 +113,23 @@ class StaticMemoryManager:
         return self._policy.pod_hints(pod)
 
     def allocate(self, pod: Obj, container: Obj, affinity: Mask | None) -> None:
+        self._pinned += self._policy.concerns(pod, container)
         try:
             if self._policy.allocate(pod, container, affinity):
                 self._wake.set()
         except NoRoom as error:
+            self._refused += 1
             raise Refused(allocation_failed(str(error))) from error
 
     def release(self, uid: str) -> None:
         if self._policy.release(uid):
             self._wake.set()
+
+    def metrics(self) -> dict[str, int]:
+        return {
+            "kubelet_memory_manager_pinning_requests_total": self._pinned,
+            "kubelet_memory_manager_pinning_errors_total": self._refused,
+        }
 
     # As a part of the node.
 

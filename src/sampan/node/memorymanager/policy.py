@@ -54,6 +54,10 @@ class StaticPolicy:
     def blocks(self, uid: str, name: str) -> Sequence[Block]:
         return self.assigned.get(uid, {}).get(name, ())
 
+    @staticmethod
+    def concerns(pod: Obj, container: Obj) -> bool:
+        return bool(_wanted(pod, container))
+
     # Where it can be.
 
     def hints(self, pod: Obj, container: Obj) -> Hints:

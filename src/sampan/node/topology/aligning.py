@@ -52,6 +52,10 @@ class Provider(HintProvider, Protocol):
         """The pod is not taken."""
         ...
 
+    def metrics(self) -> dict[str, int]:
+        """By name (``metrics``)."""
+        ...
+
 
 class GivesNothing:
     """A provider of a node whose policy is ``none``."""
@@ -68,6 +72,9 @@ class GivesNothing:
 
     def release(self, uid: str) -> None: ...
 
+    def metrics(self) -> dict[str, int]:
+        return {}
+
 
 class Step(NamedTuple):
     """A container that has its processors and memory, and where its devices are to come from."""
@@ -81,6 +88,7 @@ class Alignment:
         """Raises ValueError: the policy cannot be kept on this machine."""
         policies.check(policy, cells)
         self._policy, self._cells, self._providers = policy, cells, providers
+        self._asked = self._apart = 0
 
     @property
     def heeds_devices(self) -> bool:
@@ -100,6 +108,15 @@ class Alignment:
             return refused.refusal
         return None
 
+    def metrics(self) -> dict[str, int]:
+        found = {
+            "kubelet_topology_manager_admission_requests_total": self._asked,
+            "kubelet_topology_manager_admission_errors_total": self._apart,
+        }
+        for provider in self._providers:
+            found |= provider.metrics()
+        return found
+
     def adopt(self, pod: Obj) -> None:
         """One that runs already, and has what it has; what nobody remembers is given anew, wherever it is."""
         for provider in self._providers:
@@ -114,6 +131,7 @@ class Alignment:
         """Its containers, in the order in which they are given what they ask for. Raises Refused; then, and when the
         iterator is closed before its end, the pod has nothing."""
         uid = pod["metadata"]["uid"]
+        self._asked += 1
         for provider in self._providers:
             provider.prepare(uid)
         complete = False
@@ -145,6 +163,7 @@ class Alignment:
     def _decide(self, offers: Sequence[Hints]) -> Mask | None:
         best = policies.decide(self._policy, self._cells, offers)
         if best is None:
+            self._apart += 1
             raise Refused(policies.REFUSED)
         return best.affinity
 
