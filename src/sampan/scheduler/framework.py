@@ -145,6 +145,7 @@ class FilterPlugin(Protocol):
     ``wakes``: after which events a pod that this plugin turned down is worth another try (not for local ones: their
     verdict on the changed node itself says it). One that looks beyond a node and has ``filter_looks_at(state, pod,
     cluster)``, its facets (``nodegroups.py``), is asked about one node of each kind; a score has ``score_looks_at``.
+    One that looks beyond a node and has ``only_with``, a field of a spec, is not asked about pods without that field.
     """
 
     name: str

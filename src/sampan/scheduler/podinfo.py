@@ -137,12 +137,24 @@ class PodInfo:
             and self.terminating == other.terminating
             and self.priority == other.priority
             and all(here.get(field) == there.get(field) for field in _WEIGHED)
-            and self.shape == other.shape
+            and self._shaped_as(other)
         )
+
+    def _shaped_as(self, other: PodInfo) -> bool:
+        """Whether both take up the same; of one template and not resized, the other's shape is taken over."""
+        here, there = self.spec, other.spec
+        if part(self.obj, "status").get("containerStatuses") or part(other.obj, "status").get("containerStatuses"):
+            return self.shape == other.shape
+        if all(here.get(field) == there.get(field) for field in _SHAPES_IT):
+            self.shape = other.shape
+            return True
+        return self.shape == other.shape
 
 
 #: of a spec, what is counted besides its shape
 _WEIGHED = ("affinity", "volumes", "resourceClaims")
+#: all that its shape follows from
+_SHAPES_IT = ("containers", "initContainers", "overhead", "resources")
 
 
 #: Shapes by their key, a function's memory: at most so many of so many bytes. Emptied when full: templates come and go.
@@ -154,7 +166,10 @@ _keys: dict[bytes, bytes] = {}
 
 
 def _key_of(value: Any, option: int = 0) -> bytes:
-    written = orjson.dumps(value, option=option)
+    return _one(orjson.dumps(value, option=option))
+
+
+def _one(written: bytes) -> bytes:
     found = _keys.get(written)
     if found is None:
         found = bytes(memoryview(written))  # a copy: orjson's own bytes keep a buffer of some KiB
@@ -217,16 +232,14 @@ def _company(pod: PodInfo) -> bytes:
 
 def _signature(pod: PodInfo) -> bytes:
     spec = pod.spec
-    return _key_of(
-        [
-            pod._shape_key.decode(),
-            pod.scheduler_name,
-            spec.get("nodeSelector"),
-            pod.affinity.get("nodeAffinity"),
-            spec.get("tolerations"),
-            spec.get("nodeName"),
-        ]
-    )
+    wishes = [
+        pod.scheduler_name,
+        spec.get("nodeSelector"),
+        pod.affinity.get("nodeAffinity"),
+        spec.get("tolerations"),
+        spec.get("nodeName"),
+    ]
+    return _one(pod._shape_key + orjson.dumps(wishes))
 
 
 def _whole_signature(pod: PodInfo) -> bytes:

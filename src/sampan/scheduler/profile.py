@@ -62,6 +62,8 @@ class Profile:
     grouped_after: int = BUILT_AFTER
     _classes: OrderedDict[bytes, PodClass] = field(default_factory=OrderedDict)
     _groups: OrderedDict[tuple[bytes, tuple[Facet, ...]], NodeGroups] = field(default_factory=OrderedDict)
+    #: filters that look beyond one node, each with the field of a spec without which it has nothing to say ("": none)
+    _far: tuple[tuple[FilterPlugin, str], ...] | None = None
     _having: dict[object, tuple[Any, ...]] = field(default_factory=dict)
 
     def having(self, point: Any) -> tuple[Any, ...]:
@@ -237,8 +239,11 @@ class Profile:
     ) -> tuple[list[FilterPlugin], Status | None]:
         """Filters that look beyond one node and have something to say about this pod."""
         active: list[FilterPlugin] = []
-        for plugin in self.filters:
-            if plugin.local:
+        if self._far is None:
+            self._far = tuple((each, getattr(each, "only_with", "")) for each in self.filters if not each.local)
+        spec = pod.spec
+        for plugin, field_ in self._far:
+            if field_ and field_ not in spec:
                 continue
             status = plugin.pre_filter(state, pod, cluster)
             if status.code is Code.SUCCESS:

@@ -38,6 +38,7 @@ class _Needs:
 class DynamicResources:
     name = "DynamicResources"
     local = False
+    only_with = "resourceClaims"
     wakes = frozenset((Event.NODE_ADD, Event.NODE_UPDATE))
 
     def __init__(self, client: Client) -> None:

@@ -42,6 +42,7 @@ class _Promise:
 class VolumeBinding:
     name = "VolumeBinding"
     local = False
+    only_with = "volumes"
     wakes = frozenset((Event.NODE_ADD, Event.NODE_UPDATE))
 
     def __init__(self, client: Client, bind_seconds: float = BIND_SECONDS) -> None:

@@ -21,6 +21,7 @@ _REASON: Final = "node(s) exceed max volume count"
 class NodeVolumeLimits:
     name = "NodeVolumeLimits"
     local = False
+    only_with = "volumes"
     wakes = frozenset((Event.POD_DELETE, Event.NODE_ADD))
 
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:

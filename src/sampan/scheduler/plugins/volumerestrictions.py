@@ -24,6 +24,7 @@ _DISKS: Final = frozenset(("gcePersistentDisk", "awsElasticBlockStore", "rbd", "
 class VolumeRestrictions:
     name = "VolumeRestrictions"
     local = False
+    only_with = "volumes"
     wakes = frozenset((Event.POD_DELETE, Event.NODE_ADD))
 
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:

@@ -30,6 +30,7 @@ _LABELS: Final = {
 class VolumeZone:
     name = "VolumeZone"
     local = False
+    only_with = "volumes"
     wakes = frozenset((Event.NODE_ADD, Event.NODE_UPDATE))
 
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
