@@ -10,7 +10,7 @@ import orjson
 from sampan.api.imagenames import with_tag
 from sampan.api.pods import origin, status
 from sampan.api.pods.containers import host_ports
-from sampan.api.pods.requests import NONZERO_DEFAULTS, Amounts, pod_requests
+from sampan.api.pods.requests import NONZERO_DEFAULTS, Amounts, container_requests, pod_requests
 from sampan.api.pods.resourceclaims import PodResourceClaim
 from sampan.api.pods.resourceclaims import claims_of_pod as claims_for_devices
 from sampan.api.reading import part, parts, text, text_map
@@ -182,16 +182,25 @@ def _one(written: bytes) -> bytes:
 
 def _shape(pod: Obj) -> Shape:
     spec = part(pod, "spec")
-    requests = {name: value for name, value in pod_requests(pod).items() if value}
+    asked = pod_requests(pod)
+    requests = {name: value for name, value in asked.items() if value}
     requests["pods"] = 1
-    counted = pod_requests(pod, NONZERO_DEFAULTS)
     containers = [*parts(spec, "initContainers"), *parts(spec, "containers")]
+    counted = asked
+    if part(pod, "status").get("containerStatuses") or not all(map(_asks, containers)):
+        counted = pod_requests(pod, NONZERO_DEFAULTS)
     return Shape(
         requests,
         (counted.get("cpu", 0), counted.get("memory", 0)),
         tuple(host_ports(pod)),
         tuple(with_tag(text(container, "image")) for container in containers),
     )
+
+
+def _asks(container: Obj) -> bool:
+    """Whether no default stands in for what the container asks for."""
+    asked = container_requests(container)
+    return all(asked.get(name) for name in NONZERO_DEFAULTS)
 
 
 def _shape_of(pod: PodInfo) -> Shape:
