@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from sampan.api.clock import FixedClock
+from sampan.api.errors import Conflict
+from sampan.api.resources import CONFIG_MAPS
+from sampan.client.client import Client
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.etcd import member, members
@@ -22,6 +25,8 @@ from sampan.cluster.moving import restore as restoring
 from sampan.cluster.moving.backup import back_up, back_up_etcd
 from sampan.cluster.moving.etcd import reached
 from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
 from sampan.store.archive.building import build
 from sampan.store.archive.etcdside import EtcdSide
 from sampan.store.archive.records import Extent, Record
@@ -274,6 +279,55 @@ async def test_a_restore_over_a_cluster_on_etcd_counts_on_from_what_its_clients_
     member.config_file(blue).unlink()
     with pytest.raises(ClusterError, match="cannot be read from etcd"):
         await plan(force=True)
+
+
+async def test_clients_of_the_api_go_on_or_list_anew_after_a_backup_went_back_to_etcd(
+    blue: Instance, etcd_endpoint: str, tmp_path: Path
+) -> None:
+    def serves(instance: Instance) -> ServerConfig:
+        there = instance.cluster
+        if there.store == "sqlite":
+            return ServerConfig(store="sqlite", data_dir=instance.state, port=0)
+        return ServerConfig(
+            store="etcd", etcd_endpoints=(there.etcd_endpoints,), etcd_prefix=there.etcd_prefix,
+            data_dir=tmp_path / "server", port=0,
+        )  # fmt: skip
+
+    shutil.rmtree(blue.store)  # its entries are no objects
+    async with Server(serves(blue)) as server:
+        client = Client(server.local_transport())
+        made = [await client.create(CONFIG_MAPS, {"metadata": {"name": name}}, "default") for name in "abc"]
+    await move(blue, f"etcd://{etcd_endpoint}")
+    async with reached(again(blue), Told()) as side:
+        await back_up_etcd(again(blue), tmp_path / "b", side, clock=CLOCK, progress=Told())
+    archive = restoring.open_archive(tmp_path / "b", Told())
+    green = nameless("green", state_root=tmp_path / "two", run_root=tmp_path / "run2")
+    planned = await restoring.plan(archive, green, moved=False, certificates=True, force=False, progress=Told())
+    await restoring.restore(planned, clock=CLOCK, progress=Told())
+    green = replace(again(green), cluster=replace(again(green).cluster, etcd_prefix=next(_prefixes)))
+    await move(green, f"etcd://{etcd_endpoint}")
+    async with Server(serves(again(green))) as server:
+        client = Client(server.local_transport())
+        path, page = "/api/v1/namespaces/default/configmaps", {"limit": "2"}
+        first = await client.raw("GET", path, query=page)
+        listed = int(first["metadata"]["resourceVersion"])
+        assert listed > restoring.JUMP
+        late = await client.create(CONFIG_MAPS, {"metadata": {"name": "d"}}, "default")
+        assert int(late["metadata"]["resourceVersion"]) > listed
+        rest = await client.raw("GET", path, query={**page, "continue": first["metadata"]["continue"]})
+        names = [each["metadata"]["name"] for each in (*first["items"], *rest["items"])]
+        assert names == ["a", "b", "c"], "the rest of a list is of the revision at which it began"
+        async with client.watch(CONFIG_MAPS, "default", resource_version=str(listed)) as events:
+            assert (await anext(events)).object["metadata"]["uid"] == late["metadata"]["uid"]
+        with pytest.raises(Conflict):
+            await client.update(CONFIG_MAPS, {**made[0], "data": {"of": "the old one"}})
+        old = made[-1]["metadata"]["resourceVersion"]
+        async with client.watch(CONFIG_MAPS, "default", resource_version=old) as events:
+            told = await anext(events)
+            assert (told.type, told.object["reason"]) == ("ERROR", "Expired")
+        current = await client.get(CONFIG_MAPS, "a", "default")
+        changed = await client.update(CONFIG_MAPS, {**current, "data": {"of": "the new one"}})
+        assert int(changed["metadata"]["resourceVersion"]) > int(late["metadata"]["resourceVersion"])
 
 
 async def build_far(instance: Instance, revision: int) -> None:
