@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from csi_faults import DRIVER, FaultyDriver, RealMount, Registrar, serve_driver
+from csi_faults import DRIVER, NODE_CAPABILITIES, FaultyDriver, RealMount, Registrar, serve_driver
 
 from sampan.api import gates
 from sampan.api.clock import SystemClock, SystemRandom
@@ -476,6 +476,38 @@ async def test_a_resized_pod_has_in_the_kernel_what_its_status_says(cluster: Clu
         assert agrees(in_the_kernel(whole), total)
 
 
+async def test_an_init_container_that_runs_is_resized_and_has_it_in_the_kernel(cluster: Cluster) -> None:
+    """[sig-node] Pod InPlace Resize Container: of a container that ends before the main ones begin
+    (InPlacePodVerticalScalingInitContainers)"""
+
+    def sized(cpu: str) -> dict[str, Any]:
+        given = {"cpu": cpu, "memory": "32Mi"}
+        return {"requests": given, "limits": given}
+
+    script = "until [ -e /done/yes ]; do sleep 0.05; done"
+    mounts = [{"name": "done", "mountPath": "/done"}]
+    first = {"name": "first", "image": cluster.bench.image, "command": ["sh", "-c", script], "volumeMounts": mounts}
+    await cluster.create(
+        "begins", ["sleep", "1000"], container={"resources": sized("50m")},
+        initContainers=[{**first, "resources": sized("50m")}], volumes=[{"name": "done", "emptyDir": {}}],
+    )  # fmt: skip
+
+    def status(pod: Any) -> Any:
+        return ((pod.get("status") or {}).get("initContainerStatuses") or [{}])[0]
+
+    await cluster.until("begins", lambda pod: "running" in status(pod).get("state", {}))
+    wish = {"spec": {"initContainers": [{"name": "first", "resources": sized("200m")}]}}
+    await cluster.admin.patch(PODS, "begins", wish, "default", patch_type="strategic", subresource="resize")
+    pod = await cluster.until("begins", lambda pod: status(pod).get("resources") == sized("200m"))
+    whole = f"{cluster.config.cgroup_root.strip('/')}/pod{pod['metadata']['uid']}"
+    container = f"{whole}/{status(pod)['containerID'].rpartition('/')[2]}"
+    assert agrees(in_the_kernel(container), in_the_status(sized("200m")))
+    assert status(pod)["restartCount"] == 0 and "running" in status(pod)["state"]
+    folder = cluster.config.root_dir / "pods" / pod["metadata"]["uid"] / "volumes/kubernetes.io~empty-dir/done"
+    (folder / "yes").touch()
+    await cluster.until("begins", ready)
+
+
 async def test_memory_in_use_is_not_taken_from_a_running_container_and_a_pod_as_a_whole_is_resized(
     cluster: Cluster,
 ) -> None:
@@ -654,7 +686,8 @@ async def test_a_drivers_volume_is_shared_by_containers_survives_the_agent_and_l
 ) -> None:
     """Each call to the driver loses its answer once."""
     root = cluster.config.root_dir
-    driver, lost = FaultyDriver(mount=RealMount()), set[str]()
+    driver = FaultyDriver((*NODE_CAPABILITIES, "GET_VOLUME_STATS"), mount=RealMount())
+    lost = {"NodeGetVolumeStats"}  # what it has not, it is asked for again a minute later
     driver.fault = lambda method: "" if method in lost or lost.add(method) else "lost"  # type: ignore[func-returns-value]
     # A short path: a socket's has at most 107 bytes.
     servers.append(await serve_driver(driver, root / "plugins" / "d" / "csi.sock"))
@@ -687,6 +720,10 @@ async def test_a_drivers_volume_is_shared_by_containers_survives_the_agent_and_l
         await cluster.create(name, ["sh", "-c", script], volumes=volumes, container=container, securityContext=security)
     for name in scripts:
         await cluster.until(name, ready)
+    async with asyncio.timeout(60):
+        while len(found := cluster.agent.claimed_volumes()) < len(scripts):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert {(each["d"].claim, each["d"].usage.capacity_bytes) for each in found.values()} == {("c", 1000)}
     await cluster.stop()
     await cluster.start()
     for name in scripts:

@@ -34,9 +34,15 @@ def test_a_pod_that_was_measured_shows_logs_volumes_and_their_sum() -> None:
     usage = PodUsage(
         {"main": ContainerUsage(0, DiskUsage(7, 1), DiskUsage(5, 2))}, {"v": DiskUsage(30, 3)}, DiskUsage(1, 1), 4
     )
-    pod = render_summary(SAMPLE, "n", {}, Measured(pods={"u1": usage}))["pods"][0]
+    measured = Measured(Readings(node_fs=FileSystem(1000, 400, 50, 20)), {"u1": usage})
+    pod = render_summary(SAMPLE, "n", {}, measured)["pods"][0]
     assert (pod["ephemeral-storage"]["usedBytes"], pod["ephemeral-storage"]["inodesUsed"]) == (43, 7)
-    assert [(each["name"], each["usedBytes"]) for each in pod["volume"]] == [("v", 30)]
+    assert pod["volume"] == [
+        {
+            "time": "2026-01-01T00:00:00Z", "name": "v", "usedBytes": 30, "inodesUsed": 3,
+            "availableBytes": 400, "capacityBytes": 1000, "inodes": 50, "inodesFree": 20,
+        }
+    ]  # fmt: skip
     assert pod["containers"][0]["logs"]["usedBytes"] == 5
     assert pod["process_stats"] == {"process_count": 4}
 

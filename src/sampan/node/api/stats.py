@@ -123,8 +123,8 @@ def render_summary(
         **_node_disks(time, measured.readings),
     }
     pods = [
-        _pod_summary(uid, each, sample, start_times.get(uid), measured.pods.get(uid))
-        | _volumes(time, measured.pods.get(uid), claimed.get(uid))
+        _pod_summary(uid, each, sample, start_times.get(uid), measured.pods.get(uid), measured.readings.node_fs)
+        | _volumes(time, measured.pods.get(uid), claimed.get(uid), measured.readings.node_fs)
         for uid, each in sorted(_by_pod(sample.containers).items())
     ]
     return {"node": node, "pods": pods}
@@ -154,15 +154,21 @@ def _file_system(time: str, system: FileSystem) -> Obj:
     return shown
 
 
-def _used(time: str, usage: DiskUsage) -> Obj:
-    return {"time": time, "usedBytes": usage.used_bytes, "inodesUsed": usage.inodes}
+def _used(time: str, usage: DiskUsage, on: FileSystem) -> Obj:
+    """What is used of the file system that it is on, of which others take their part."""
+    shown = {"time": time, "usedBytes": usage.used_bytes, "inodesUsed": usage.inodes}
+    if on.capacity_bytes:
+        shown |= {"availableBytes": on.available_bytes, "capacityBytes": on.capacity_bytes}
+    if on.inodes:
+        shown |= {"inodes": on.inodes, "inodesFree": on.inodes_free}
+    return shown
 
 
-def _volumes(time: str, disk: PodUsage | None, claimed: Mapping[str, Measurement] | None) -> Obj:
+def _volumes(time: str, disk: PodUsage | None, claimed: Mapping[str, Measurement] | None, on: FileSystem) -> Obj:
     """All of the pod's volumes, where some of them are of claims."""
     if not claimed:
         return {}
-    shown = [] if disk is None else [{**_used(time, used), "name": name} for name, used in disk.volumes.items()]
+    shown = [] if disk is None else [{**_used(time, used, on), "name": name} for name, used in disk.volumes.items()]
     for name, each in claimed.items():
         usage = each.usage
         entry: Obj = {
@@ -183,7 +189,12 @@ def _volumes(time: str, disk: PodUsage | None, claimed: Mapping[str, Measurement
 
 
 def _pod_summary(
-    uid: str, containers: list[ContainerStats], sample: Sample, start_time: str | None, disk: PodUsage | None
+    uid: str,
+    containers: list[ContainerStats],
+    sample: Sample,
+    start_time: str | None,
+    disk: PodUsage | None,
+    on: FileSystem,
 ) -> Obj:
     labels = containers[0].labels
     time = format_time(sample.time)
@@ -206,13 +217,13 @@ def _pod_summary(
         "ephemeral-storage": {"time": time, "usedBytes": sum(each.writable_layer_bytes for each in containers)},
     }
     if disk is not None:
-        pod["ephemeral-storage"] = _used(time, disk.disk() + disk.other)
-        pod["volume"] = [{**_used(time, used), "name": name} for name, used in sorted(disk.volumes.items())]
+        pod["ephemeral-storage"] = _used(time, disk.disk() + disk.other, on)
+        pod["volume"] = [{**_used(time, used, on), "name": name} for name, used in sorted(disk.volumes.items())]
         if disk.processes:
             pod["process_stats"] = {"process_count": disk.processes}
         for each in pod["containers"]:
             if (container := disk.containers.get(each["name"])) is not None:
-                each["logs"] = _used(time, container.logs)
+                each["logs"] = _used(time, container.logs, on)
     return pod
 
 

@@ -48,6 +48,8 @@ class VolumeMeasuring:
         self._found: dict[tuple[str, str], Measurement] = {}
         #: what is being asked, by who is asked
         self._asking: dict[str, asyncio.Task[None]] = {}
+        #: of these, those of whose volumes there were more meanwhile
+        self._more: set[str] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -72,7 +74,9 @@ class VolumeMeasuring:
         keys = {each.key for group in present.values() for each in group}
         self._found = {key: found for key, found in self._found.items() if key in keys}
         for name, group in present.items():
-            if name not in self._asking:
+            if name in self._asking:
+                self._more.add(name)
+            else:
                 task = self._asking[name] = tasks.detach(self._ask(group), f"measuring of volumes of {name}")
                 task.add_done_callback(functools.partial(self._asked, name))
         return list(self._asking.values())
@@ -85,6 +89,9 @@ class VolumeMeasuring:
 
     def _asked(self, name: str, task: asyncio.Task[None]) -> None:
         self._asking.pop(name, None)
+        if name in self._more:
+            self._more.discard(name)
+            self._volumes.claims_news.set()
 
     async def _ask(self, group: Iterable[ClaimedVolume]) -> None:
         for each in group:
