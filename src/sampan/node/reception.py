@@ -126,6 +126,8 @@ class Reception:
         finally:
             self.looking.discard(uid)
             self.equipping.pop(uid, None)
+        if refusal is not None:
+            self._alignment.release(uid)  # its processors, whoever refused it
         if (newest := self._still_new(pod)) is not None:
             self._take(newest, refusal)
 

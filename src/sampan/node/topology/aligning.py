@@ -117,6 +117,11 @@ class Alignment:
             found |= provider.metrics()
         return found
 
+    def release(self, uid: str) -> None:
+        """The pod is not taken after all."""
+        for provider in self._providers:
+            provider.release(uid)
+
     def adopt(self, pod: Obj) -> None:
         """One that runs already, and has what it has; what nobody remembers is given anew, wherever it is."""
         for provider in self._providers:
@@ -140,8 +145,7 @@ class Alignment:
             complete = True
         finally:
             if not complete:
-                for provider in self._providers:
-                    provider.release(uid)
+                self.release(uid)
 
     def _each(self, pod: Obj, devices: HintProvider | None) -> Iterator[Step]:
         for container in _containers(pod):
