@@ -141,7 +141,7 @@ def restore(
         )
         target = _target(planned.instance, to, etcd_ca, etcd_certificate, etcd_key)
         progress.done()
-        for line in planned.lines():
+        for line in planned.lines(moves_on=target is not None):
             print(f"   {line}")
         if dry_run:
             return

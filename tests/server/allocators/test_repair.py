@@ -99,6 +99,15 @@ def test_a_start_looks_at_the_services_of_its_own_store_beside_the_first_request
     virtual(run())
 
 
+@pytest.mark.parametrize("value", [b"{}", b'{"service":7}', b'{"service":{}}'])
+async def test_a_record_that_was_written_by_hand_keeps_no_server_from_starting(start: Any, value: bytes) -> None:
+    store = MemoryStore()
+    await store.commit(PORTS + "30080", 0, value)
+    async with start(store) as cluster:
+        await cluster.servers[0].allocations._repair.run_pass()
+        assert (await cluster.create("s", clusterIP="10.96.0.9"))["spec"]["clusterIP"] == "10.96.0.9"
+
+
 async def test_a_damaged_service_keeps_what_it_holds_and_the_server_starts(start: Any) -> None:
     store = MemoryStore()
     async with start(store) as cluster:

@@ -53,7 +53,8 @@ class Plan:
     moved: bool
     certificates: bool
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, *, moves_on: bool = False) -> Iterator[str]:
+        """``moves_on``: it goes to etcd at once."""
         manifest, name = self.archive.manifest, self.instance.name
         yield (
             f"cluster {name!r} of the backup of {manifest.get('cluster')!r} taken {manifest.get('taken')} at revision "
@@ -64,7 +65,9 @@ class Plan:
                 f"the cluster {name!r} that is here (revision {self.existing:,}) is replaced; its store"
                 f"{' and certificates are' if self.certificates else ' is'} kept as *.{_ASIDE} in {self.instance.state}"
             )
-        if self.archive.extent.kind != "sqlite":
+        if moves_on:
+            yield "it is restored to SQLite, and moved to etcd from there"
+        elif self.archive.extent.kind != "sqlite":
             yield "it was on etcd and is restored to SQLite; --to etcd, or `sampan store migrate` later, moves it on"
         if self.moved:
             yield f"revisions go on from {self.extent.revision:,}, history and watches too"

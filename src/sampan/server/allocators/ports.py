@@ -25,8 +25,10 @@ class PortForm:
         return {"service": {"namespace": owner.namespace, "name": owner.name}}
 
     def read(self, obj: Obj) -> tuple[Owner | None, bool]:
-        service = obj["service"]
-        return Owner(service["namespace"], service["name"]), True
+        service = obj.get("service")
+        if not isinstance(service, dict):  # somebody wrote into the store by hand; repair sees to it
+            return None, True
+        return Owner(str(service.get("namespace", "")), str(service.get("name", ""))), True
 
 
 @dataclass(frozen=True, slots=True)
