@@ -103,6 +103,10 @@ LARGE = of("Node", "n", status={"conditions": [condition("Ready", "True")], "all
 GROWN = of("PersistentVolumeClaim", "data", spec={"volumeName": "v", "resources": {"requests": {"storage": "2Gi"}}},
            status={"phase": "Bound", "capacity": {"storage": "1Gi"},
                    "conditions": [condition("FileSystemResizePending", "True")]})  # fmt: skip
+REFUSED = of("PersistentVolumeClaim", "data", spec={"volumeName": "v", "volumeAttributesClassName": "gold"},
+             status={"phase": "Bound", "conditions": [condition("ModifyVolumeError", "True", "", "no such thing")],
+                     "modifyVolumeStatus": {"status": "Infeasible", "targetVolumeAttributesClassName": "gold"},
+                     })  # fmt: skip
 HPA = of("HorizontalPodAutoscaler", "web", spec={"maxReplicas": 3, "scaleTargetRef": {}},
          status={"conditions": [condition("ScalingLimited", "True", "TooManyReplicas", "more"),
                                 condition("ScalingActive", "True")]})  # fmt: skip
@@ -130,6 +134,9 @@ CASES: dict[str, tuple[list[Obj], str, str]] = {
         "daemonset/web", "was changed and its controller has not seen that"),
     "cron-missed": ([CRON, event("CronJob", "tick", "MissSchedule", "Missed"), of("Job", "x", namespace="other")],
                     "cronjob/tick", "missed a start later than startingDeadlineSeconds (5 s)"),
+    "claim-attributes": (
+        [REFUSED, of("VolumeAttributesClass", "gold"), of("PersistentVolume", "v")],
+        "pvc/data", "its driver does not take what the VolumeAttributesClass gold says"),
     "claim-growth": ([GROWN, of("PersistentVolume", "v")], "pvc/data", "has 1Gi and is to have 2Gi"),
     "namespace-discovery": (
         [of("Namespace", "old", metadata={"deletionTimestamp": CREATED}, status={

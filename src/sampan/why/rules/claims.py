@@ -1,4 +1,4 @@
-"""PersistentVolumeClaims that wait for a volume, or for more room."""
+"""PersistentVolumeClaims that wait for a volume, for more room, or for other attributes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from sampan.api import quantity
 from sampan.api.objects import is_deleting
 from sampan.api.pods.status import is_terminal
 from sampan.api.reading import part, text, texts
-from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES
+from sampan.api.resources import (
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+    STORAGE_CLASSES,
+    VOLUME_ATTRIBUTES_CLASSES,
+)
 from sampan.api.types import Obj
 from sampan.why import fit
 from sampan.why.fixes import manifest
@@ -18,6 +24,7 @@ from sampan.why.states import condition_of
 from sampan.why.table import Found, rule
 from sampan.why.world import World
 
+_CURRENT = "currentVolumeAttributesClassName"
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -242,3 +249,28 @@ def growth(world: World, claim: Obj) -> Found:
         "certain" if said or failed else "likely",
         rank=3,
     )
+
+
+@rule("claim-attributes", PERSISTENT_VOLUME_CLAIMS, says="whether its volume gets the attributes of another class")
+def attributes(world: World, claim: Obj) -> Found:
+    status = part(claim, "status")
+    name = text(part(claim, "spec"), "volumeAttributesClassName")
+    tried = part(status, "modifyVolumeStatus")
+    state, target = text(tried, "status"), text(tried, "targetVolumeAttributesClassName") or name
+    if text(status, "phase") != "Bound" or not target or (not state and name == text(status, _CURRENT)):
+        return
+    ref = ref_of(PERSISTENT_VOLUME_CLAIMS, claim)
+    failed = text(condition_of(claim, "ModifyVolumeError"), "message")
+    said = [f"modifyVolumeStatus is {state} for class {target}"] if state else ["nobody has begun to change it"]
+    said += [f"condition ModifyVolumeError: {failed}"] if failed else []
+    if world.absent(VOLUME_ATTRIBUTES_CLASSES, target):
+        words = f"the VolumeAttributesClass {target} does not exist."
+        fix = f"create the VolumeAttributesClass {target}, or name one that there is"
+    elif state == "Infeasible":
+        words = f"its driver does not take what the VolumeAttributesClass {target} says."
+        fix = "name another VolumeAttributesClass: parameters of one that is there cannot be changed"
+    else:
+        words = f"its driver has not given it the attributes of class {target} yet."
+        fix = "see that the resizer of its driver runs, and that the driver can change volumes (MODIFY_VOLUME)"
+    certain = state in ("Pending", "Infeasible") or failed
+    yield Cause(f"{ref.place}: {words}", tuple(said), Fix(fix), "certain" if certain else "likely", rank=3)
