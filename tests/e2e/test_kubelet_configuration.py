@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from e2e_harness import DEMO_IMAGE, NEEDS, Cluster, Kubectl, build_demo_image, eventually, faults_in_logs, own_name
 
+from sampan.node.processors import parse, read_topology
 from sampan.testing import free
 
 NAME = own_name("kco", os.getpid())
@@ -19,6 +20,11 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 maxPods: 17
 kubeReserved: {memory: 100Mi}
+systemReserved: {cpu: 500m}
+cpuManagerPolicy: static
+topologyManagerPolicy: single-numa-node
+memoryManagerPolicy: Static
+reservedMemory: [{numaNode: 0, limits: {memory: 200Mi}}]   # with what eviction keeps free
 shutdownGracePeriod: 20s
 shutdownGracePeriodCriticalPods: 5s
 eventBurst: 7
@@ -33,6 +39,7 @@ spec:
   - name: main
     image: %s
     command: [sh, -c, "trap 'exit 0' TERM; sleep 1000 & wait"]
+    resources: {limits: {cpu: %s, memory: 32Mi}}
     lifecycle: {preStop: {exec: {command: [sh, -c, "echo ended > /kept/hook"]}}}
     volumeMounts: [{name: kept, mountPath: /kept}]
   volumes: [{name: kept, hostPath: {path: %s}}]
@@ -57,8 +64,8 @@ def test_a_cluster_goes_by_its_file_and_ends_pods_with_their_hooks(own: Cluster,
     kept.mkdir()
     config.write_text(CONFIG)
     where = free.arguments(free.instance(NAME))
-    told = own.sampan("up", *where, "--kubelet-config", str(config), "--timeout", "90")
-    assert f"{config}: nothing acts on eventBurst" in told.stderr + told.stdout
+    said = own.sampan("up", *where, "--kubelet-config", str(config), "--timeout", "90")
+    assert f"{config}: nothing acts on eventBurst\n" in said.stderr + said.stdout
     build_demo_image(own)
     kubectl = Kubectl(Path(shutil.which("kubectl") or "kubectl"), own, "default")
     node = kubectl.json("get", "nodes")["items"][0]
@@ -67,8 +74,16 @@ def test_a_cluster_goes_by_its_file_and_ends_pods_with_their_hooks(own: Cluster,
     assert shown["kubeletconfig"]["shutdownGracePeriod"] == "20s"
     assert shown["kubeletconfig"]["evictionHard"]["memory.available"] == "100Mi"
     eventually(lambda: kubectl.run("get", "serviceaccount", "default", check=False).returncode == 0)
-    kubectl("apply", "-f", "-", stdin=POD % (DEMO_IMAGE, kept))
+    alone = len(os.sched_getaffinity(0)) > 1  # one processor is reserved
+    kubectl("apply", "-f", "-", stdin=POD % (DEMO_IMAGE, 1 if alone else "250m", kept))
     kubectl("wait", "--for=condition=Ready", "pod/hooked", "--timeout=90s", timeout=100)
+    # By the kernel's own word: one processor, and memory of its NUMA node.
+    told = eventually(lambda: kubectl("exec", "hooked", "--", "grep", "allowed_list", "/proc/self/status"))
+    allowed = {line.split()[0]: parse(line.split()[1]) for line in told.splitlines()}
+    places = read_topology().places
+    if alone:
+        assert len(allowed["Cpus_allowed_list:"]) == 1
+        assert allowed["Mems_allowed_list:"] == {places[cpu].node for cpu in allowed["Cpus_allowed_list:"]}
 
     own.sampan("down", "--name", NAME)
     assert (kept / "hook").read_text() == "ended\n"
@@ -76,6 +91,9 @@ def test_a_cluster_goes_by_its_file_and_ends_pods_with_their_hooks(own: Cluster,
     wrong = own.sampan("up", "--name", NAME, check=False)
     assert wrong.returncode == 1
     assert f"--kubelet-config: {config}: invalid configuration: maxPods -1 must not be" in wrong.stderr
+    config.write_text(CONFIG.replace("cpu: 500m", "cpu: '5000'"))
+    wrong = own.sampan("up", "--name", NAME, check=False)
+    assert 'Resource "cpu" has a reservation of 5k but capacity of ' in wrong.stderr
     own.sampan("up", "--name", NAME, "--kubelet-config", "", "--timeout", "90")
     status = kubectl.json("get", "pod", "hooked")["status"]
     assert (status["phase"], status["reason"]) == ("Failed", "Terminated")
