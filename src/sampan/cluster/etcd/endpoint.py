@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: between two looks whether certificates were made anew
 FOLLOW_SECONDS: Final = 30.0
+#: of a pair one file may be written, and the other not yet
+_SETTLE_SECONDS: Final = 1.0
 #: one turn of the loop copies an answer: at this size it takes some ten milliseconds
 _LARGEST_ANSWER: Final = 64 * 1024 * 1024
 _MOST_CALLS: Final = 200
@@ -63,6 +65,7 @@ async def serve(
                 raise ClusterError(
                     f"etcd endpoint: {error}", fix=f"`{instance.command('up')} --etcd-endpoint 127.0.0.1:PORT`"
                 ) from error
+            await asyncio.sleep(min(follow_seconds, _SETTLE_SECONDS))
             log.info("the etcd endpoint shows its new certificate")
     finally:
         endpoint.close()
