@@ -73,6 +73,19 @@ def test_a_sync_that_hangs_costs_its_key_its_turn_and_is_tried_again(virtual, ca
     assert "test: sync of hangs gave up" in caplog.text
 
 
+async def test_a_write_that_was_seen_before_it_was_answered_waits_for_nothing(api, client):
+    informer = Informer(client, PODS)
+    async with running(informer.run()):
+        await informer.synced()
+        written = await client.create(PODS, {"metadata": {"name": "a", "namespace": "default"}})
+        await informer.wait_for(api.revision)
+        with pytest.raises(StopIteration):
+            observe(informer, written).send(None)
+        gone = {"kind": "Status", "details": {"name": "a", "uid": "of another one"}}
+        with pytest.raises(StopIteration):
+            observe(informer, gone, "default").send(None)
+
+
 def test_waiting_for_an_informer_is_not_hanging(virtual, remote_api):
     async def scenario():
         informer = Informer(Client(remote_api), PODS)

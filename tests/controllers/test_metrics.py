@@ -15,7 +15,7 @@ from sampan.controllers.job.controller import JobController
 from sampan.controllers.manager import CONTROLLERS, run_controllers
 from sampan.controllers.replicaset.adapters import REPLICA_SET
 from sampan.controllers.replicaset.controller import ReplicaSetController
-from sampan.controllers.replicaset.plan import age_ratios
+from sampan.controllers.workload.ranking import age_ratios, traits
 from sampan.metrics import Registry, use
 from sampan.metrics.text import text
 
@@ -96,10 +96,10 @@ def pod(name, age_seconds, ready=True):
 
 
 def test_ages_of_pods_that_go_are_told_by_that_of_the_youngest():
-    pods = [pod("a", 10), pod("b", 35), pod("c", 100), pod("d", 5, ready=False)]
+    pods = [traits(each) for each in (pod("a", 10), pod("b", 35), pod("c", 100), pod("d", 5, ready=False))]
     assert age_ratios(pods, [pods[1], pods[2], pods[3]], NOW) == [3, 10]
     assert age_ratios([pods[3]], [pods[3]], NOW) == []
-    assert age_ratios([pod("e", 0)], [pod("e", 0)], NOW) == []
+    assert age_ratios([traits(pod("e", 0))], [traits(pod("e", 0))], NOW) == []
 
 
 async def test_a_replica_set_that_shrinks_tells_the_ages(api, registry, context, running, set_pods, wait):

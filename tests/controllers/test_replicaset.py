@@ -25,13 +25,20 @@ def replica_set(replicas=2, **spec):
     }
 
 
-def pod(name, *, node="n1", phase="Running", ready=True, restarts=0, cost=None, created=3600, now=None, **meta):
+def pod(
+    name, *, node="n1", phase="Running", ready=True, restarts=0, sidecar=0, cost=None, created=3600, now=None, **meta
+):
     since = format_time(now - timedelta(seconds=created))
     obj = {
         "metadata": {"name": name, "namespace": "default", "uid": name, "creationTimestamp": since, **meta},
         "spec": {"nodeName": node} if node else {},
         "status": {"phase": phase, "containerStatuses": [{"restartCount": restarts}]},
     }
+    if sidecar:
+        obj["spec"]["initContainers"] = [{"name": "s", "restartPolicy": "Always"}, {"name": "i"}]
+        obj["status"]["initContainerStatuses"] = [
+            {"name": "s", "restartCount": sidecar}, {"name": "i", "restartCount": 99},
+        ]  # fmt: skip
     if ready:
         obj["status"]["conditions"] = [{"type": "Ready", "status": "True", "lastTransitionTime": since}]
     if cost is not None:
@@ -48,10 +55,13 @@ def pod(name, *, node="n1", phase="Running", ready=True, restarts=0, cost=None, 
         ({"cost": -5}, {"cost": 10}),
         ({"created": 60}, {"created": 6000}),
         ({"restarts": 7}, {"restarts": 1}),
+        ({"sidecar": 3}, {"sidecar": 0}),
+        ({"restarts": 1}, {"sidecar": 9}),
     ],
 )
 def test_deletion_order(first, second, now):
-    victims = ranked_for_deletion([pod("keep", now=now, **second), pod("go", now=now, **first)], [], now)
+    stays, goes = pod("a", now=now, **second), pod("go", now=now, **first)  # by uid alone "a" would go
+    victims = ranked_for_deletion([stays, goes], [], now)
     assert victims[0]["metadata"]["name"] == "go"
 
 
@@ -75,6 +85,16 @@ def test_min_ready_seconds_delays_availability(now):
     assert status["readyReplicas"] == 1
     assert "availableReplicas" not in status
     assert wait == 20
+
+
+def test_where_all_go_none_is_ranked_and_where_some_go_their_ages_are_told(now):
+    pods = [pod(f"p{number}", created=100 * (number + 1), now=now) for number in range(4)]
+    everything = plan(Observed(replica_set(0), pods, pods), now)
+    assert list(everything.delete) == pods
+    assert not everything.age_ratios, "as upstream: nothing was chosen"
+    some = plan(Observed(replica_set(2), pods, pods), now)
+    assert [each["metadata"]["name"] for each in some.delete] == ["p0", "p1"]
+    assert some.age_ratios == (1, 2)
 
 
 async def test_slow_start_stops_at_the_first_failing_batch():

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from sampan.store.expiry import Expiries, ExpiryTimer
+from sampan.testing import virtual
 
 
 def test_keys_are_due_in_the_order_of_their_ends() -> None:
@@ -72,3 +73,35 @@ async def test_whoever_lets_end_what_another_is_at_comes_back_when_it_has_gone()
     await second
     assert gone == ["a"]
     await first
+
+
+@pytest.mark.parametrize(("look_again_seconds", "looks"), [(60.0, 60), (24 * 3600.0, 1)])
+def test_a_clock_that_nobody_can_set_forward_is_looked_at_when_something_ends(
+    look_again_seconds: float, looks: int
+) -> None:
+    fired: list[float] = []
+
+    class Counted(ExpiryTimer):
+        def _fire(self) -> None:
+            fired.append(asyncio.get_running_loop().time())
+            super()._fire()
+
+    async def an_hour() -> list[str]:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        gone: list[str] = []
+
+        async def expire(keys: list[str]) -> list[str]:
+            gone.extend(keys)
+            ended.set()
+            return []
+
+        expiries = Expiries([("a", 3_600_000)])
+        timer = Counted(expiries, lambda: int(loop.time() * 1000), expire, look_again_seconds=look_again_seconds)
+        timer.arm()
+        await ended.wait()
+        timer.close()
+        return gone
+
+    assert virtual.run(an_hour()) == ["a"]
+    assert abs(len(fired) - looks) <= 1
+    assert fired[-1] == pytest.approx(3600, abs=1)

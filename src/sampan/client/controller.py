@@ -71,23 +71,25 @@ async def observe(informer: Informer, answer: Obj, namespace: str = "") -> None:
     (``namespace`` is then the object's). It has no time limit on purpose: going on with an older view would create
     things twice.
     """
-    with _limit.get() or contextlib.nullcontext():
-        await _observe(informer, answer, namespace)
-
-
-async def _observe(informer: Informer, answer: Obj, namespace: str) -> None:
     if answer.get("kind") != "Status":
-        await informer.wait_for(revision_of(answer))
+        revision = revision_of(answer)
+        if informer.has_synced and informer.revision >= revision:
+            return  # as a rule in the server's own process, where a write has been told when it is answered
+        with _limit.get() or contextlib.nullcontext():
+            await informer.wait_for(revision)
         return
     details = answer.get("details") or {}
     name, uid = details.get("name", ""), details.get("uid", "")
+    if not name or not uid:
+        return
 
     def gone() -> bool:
         present = informer.get(namespace, name)
         return present is None or present["metadata"].get("uid") != uid
 
-    if name and uid:
-        await informer.wait_until(gone)
+    if not (informer.has_synced and gone()):
+        with _limit.get() or contextlib.nullcontext():
+            await informer.wait_until(gone)
 
 
 class Controller(Generic[K]):

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
 from sampan.records import dataclass
-from sampan.store.expiry import Expiries, ExpiryTimer, end_of
+from sampan.store.expiry import LOOK_AGAIN_SECONDS, Expiries, ExpiryTimer, end_of
 from sampan.store.listeners import Listeners
 from sampan.store.protocol import (
     Change,
@@ -73,6 +73,7 @@ class EmbeddedStore(ABC):
         *,
         revision: int = 0,
         oldest: int = 0,
+        look_again_seconds: float = LOOK_AGAIN_SECONDS,
         expiries: Iterable[tuple[str, int]] = (),
     ) -> None:
         """``expiries``: of the entries, those with a time to live, and the moment of their end."""
@@ -80,7 +81,9 @@ class EmbeddedStore(ABC):
         self._revision = revision
         self._oldest = oldest
         self._expiries = Expiries(expiries)
-        self._expiry_timer = ExpiryTimer(self._expiries, self._now_ms, self._expire)
+        self._expiry_timer = ExpiryTimer(
+            self._expiries, self._now_ms, self._expire, look_again_seconds=look_again_seconds
+        )
         self._listeners = Listeners()
 
     @property

@@ -1,7 +1,7 @@
 """When entries with a time to live end: the moments in order, and the loop's timer that has the store delete them.
 
 Owned by ``embedded``. A moment is milliseconds of the store's clock, so that it means the same after a restart; the
-timer is the event loop's. It looks again at least every ``_LOOK_AGAIN_SECONDS``, for a clock may be set forward.
+timer is the event loop's. It looks again at least every ``LOOK_AGAIN_SECONDS``, for a clock may be set forward.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from heapq import heapify, heappop, heappush
 from itertools import islice
 
-_LOOK_AGAIN_SECONDS = 60.0
+LOOK_AGAIN_SECONDS = 60.0
 #: after a deletion that failed
 _RETRY_SECONDS = 5.0
 #: how many end at once: a million that ended while the store was down must not stand before everybody's writes
@@ -105,8 +105,15 @@ class ExpiryTimer:
     could not delete for now."""
 
     def __init__(
-        self, expiries: Expiries, now_ms: Callable[[], int], expire: Callable[[list[str]], Awaitable[list[str]]]
+        self,
+        expiries: Expiries,
+        now_ms: Callable[[], int],
+        expire: Callable[[list[str]], Awaitable[list[str]]],
+        *,
+        look_again_seconds: float = LOOK_AGAIN_SECONDS,
     ) -> None:
+        """``look_again_seconds``: for a clock that goes with the event loop's time it may be as long as one likes."""
+        self._look_again_seconds = look_again_seconds
         self._expiries = expiries
         self._now_ms = now_ms
         self._expire = expire
@@ -128,7 +135,7 @@ class ExpiryTimer:
             return
         self._disarm()
         self._at_ms = at_ms
-        delay = min(max(0.0, (at_ms - self._now_ms()) / 1000), _LOOK_AGAIN_SECONDS)
+        delay = min(max(0.0, (at_ms - self._now_ms()) / 1000), self._look_again_seconds)
         self._handle = asyncio.get_running_loop().call_later(delay, self._fire)
 
     def _fire(self) -> None:

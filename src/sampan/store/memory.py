@@ -13,19 +13,22 @@ from operator import attrgetter
 
 from sampan.api.clock import Clock
 from sampan.store.embedded import Commit, EmbeddedStore, check_commit, check_distinct, check_guard
-from sampan.store.expiry import check_ttl, end_of
+from sampan.store.expiry import LOOK_AGAIN_SECONDS, check_ttl, end_of
 from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Guard, Range, StoreUnavailable
 from sampan.store.sortedmap import SortedMap
 
+_A_DAY_SECONDS = 24 * 3600.0
 _revision_of = attrgetter("revision")
 
 
 class MemoryStore(EmbeddedStore):
     """``history_limit``: at most about so many changes are kept; None: all. ``clock`` is needed for ``revision_at``;
-    without one, times to live run on the event loop's clock."""
+    without one, times to live run on the event loop's clock. ``steady``: the clock goes with the event loop's time, so
+    that nobody can set it forward."""
 
-    def __init__(self, *, clock: Clock | None = None, history_limit: int | None = None) -> None:
-        super().__init__()
+    def __init__(self, *, clock: Clock | None = None, history_limit: int | None = None, steady: bool = False) -> None:
+        look_again = _A_DAY_SECONDS if steady or clock is None else LOOK_AGAIN_SECONDS
+        super().__init__(look_again_seconds=look_again)
         self._clock = clock
         self._history_limit = history_limit
         self._history: list[Change] = []

@@ -165,7 +165,8 @@ class Cluster:
             config = replace(config, footprint_interval_seconds=3600.0)
         async with AsyncExitStack() as stack:
             # History is for watches that come back; all that ever was would be many times what is there.
-            store = MemoryStore(clock=self._clock, history_limit=HISTORY)
+            steady = isinstance(self._clock, VirtualTimeline)
+            store = MemoryStore(clock=self._clock, history_limit=HISTORY, steady=steady)
             self.server = await stack.enter_async_context(Server(config, store=store))
             components = asyncio.create_task(self._run(), name="cluster components")
             stack.push_async_callback(tasks.cancel_and_wait, components)

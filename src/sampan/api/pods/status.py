@@ -86,6 +86,14 @@ def restarts(pod: Obj) -> int:
     return max((whole(s, "restartCount") or 0 for s in parts(part(pod, "status"), "containerStatuses")), default=0)
 
 
+def sidecar_restarts(pod: Obj) -> int:
+    """Of the sidecar that restarted most: an init container that is always to run."""
+    statuses = parts(part(pod, "status"), "initContainerStatuses")
+    counts = {text(status, "name"): whole(status, "restartCount") or 0 for status in statuses}
+    sidecars = (each for each in parts(part(pod, "spec"), "initContainers") if text(each, "restartPolicy") == "Always")
+    return max((counts.get(text(each, "name"), 0) for each in sidecars), default=0)
+
+
 def created(pod: Obj) -> datetime | None:
     return moment(part(pod, "metadata"), "creationTimestamp")
 

@@ -12,7 +12,7 @@ from sampan.api.resources import JOBS
 from sampan.api.types import Obj
 from sampan.controllers.job import facts
 from sampan.controllers.workload.pods import pod_from_template
-from sampan.controllers.workload.ranking import ranked_for_deletion
+from sampan.controllers.workload.ranking import first_to_go, ranked_for_deletion
 
 #: what a generated name leaves for its prefix
 _LONGEST_PREFIX: Final = 58
@@ -72,7 +72,7 @@ def too_many(job: Obj, active: Sequence[Obj], at_least: int, now: datetime) -> l
             left += ranked[len(ranked) - keep :]
     missing = at_least - len(removed)
     if missing > 0:
-        removed += ranked_for_deletion(left, left, now)[:missing]
+        removed += first_to_go(left, missing, left, now)
     return removed
 
 

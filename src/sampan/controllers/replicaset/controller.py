@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result
 from sampan.client.keys import ObjectKey
@@ -10,15 +13,15 @@ from sampan.controllers.replicaset.adapters import Adapter
 from sampan.controllers.replicaset.plan import (
     Failure,
     Observed,
-    age_ratios,
     plan,
     plan_status,
     reader,
     wanted_replicas,
 )
+from sampan.controllers.workload import ranking
 from sampan.controllers.workload.owner import PodOwner
 from sampan.controllers.workload.pods import Outcome, is_terminating_namespace
-from sampan.controllers.workload.remembered import Readers
+from sampan.controllers.workload.remembered import Readers, Remembered
 from sampan.metrics import Distribution, current
 from sampan.metrics.counting import exponential
 
@@ -52,17 +55,20 @@ class ReplicaSetController:
             return DONE
         owned = await self._owner.claim(owner)
         # Who shares a node with whom matters only when some have to go.
-        related = self._owner.siblings_pods(owner, owned) if len(owned) > wanted_replicas(owner) else ()
-        standings = self._standings.of(owner, len(owned))
+        standings, traits = self._standings.of(owner, len(owned)), Remembered(ranking.traits)
         await standings.learn(owned)
-        steps = plan(Observed(owner, owned, related, standings), self._clock.now())
+        related: Sequence[Obj] = ()
+        if len(owned) > wanted_replicas(owner):
+            await traits.learn(owned)
+            related = self._owner.siblings_pods(owner, owned)
+        steps = plan(Observed(owner, owned, related, standings, traits), self._clock.now())
         outcome, failure = Outcome(), None
         if steps.create:
             outcome = await self._owner.control.create_many(owner, owner["spec"].get("template") or {}, steps.create)
             if outcome.error:
                 failure = Failure("FailedCreate", outcome.error.message)
         elif steps.delete:
-            for ratio in age_ratios(owned, steps.delete, self._clock.now()):
+            for ratio in steps.age_ratios:
                 self._ages.observe(ratio)
             outcome = await self._owner.control.delete_many(owner, steps.delete)
             if outcome.error:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
 from sampan.api import objects
-from sampan.api.clock import parse_time
 from sampan.api.pods import status as podstatus
 from sampan.api.types import Condition, Obj
 from sampan.controllers.workload import conditions, ranking
@@ -55,15 +54,20 @@ def reader(owner: Obj) -> Callable[[Obj], Standing]:
     return standing
 
 
+def _traits_of_all(pods: Sequence[Obj]) -> list[ranking.Traits]:
+    return list(map(ranking.traits, pods))
+
+
 @dataclass(frozen=True)
 class Observed:
     """One snapshot. ``pods`` are those the owner controls; ``related`` all active pods below the owner's owner.
-    ``read``: what may remember what it said before."""
+    ``read`` and ``read_traits``: what may remember what it said before; the latter is asked where some have to go."""
 
     owner: Obj
     pods: Sequence[Obj]
     related: Sequence[Obj]
     read: Callable[[Sequence[Obj]], Sequence[Standing]] | None = None
+    read_traits: ranking.Reader = _traits_of_all
 
     @cached_property
     def standings(self) -> Sequence[Standing]:
@@ -73,8 +77,11 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """``age_ratios``: for a metric, where some were chosen among others."""
+
     create: int = 0
     delete: tuple[Obj, ...] = ()
+    age_ratios: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +105,13 @@ def plan(observed: Observed, now: datetime) -> Plan:
     if missing > 0:
         return Plan(create=min(missing, BURST))
     if missing < 0:
-        victims = ranking.ranked_for_deletion(active, observed.related, now)
-        return Plan(delete=tuple(victims[: min(-missing, BURST)]))
+        go, read = min(-missing, BURST), observed.read_traits
+        victims = ranking.first_to_go(active, go, observed.related, now, read)
+        if len(victims) == len(active):
+            return Plan(delete=tuple(victims))
+        ratios = ranking.age_ratios(read(active), read(victims), now)
+        return Plan(delete=tuple(victims), age_ratios=tuple(ratios))
     return Plan()
-
-
-def age_ratios(pods: Sequence[Obj], victims: Sequence[Obj], now: datetime) -> list[int]:
-    """Of the Ready ones that go: how many times as old as the youngest Ready pod. Whole numbers, as upstream's."""
-    created = [_created(pod) for pod in pods if podstatus.is_active(pod) and podstatus.is_ready(pod)]
-    if not created:
-        return []
-    youngest = (now - max(created)) // timedelta(milliseconds=1)
-    ages = [(now - _created(pod)) // timedelta(milliseconds=1) for pod in victims if podstatus.is_ready(pod)]
-    return [age // youngest for age in ages] if youngest > 0 else []
-
-
-def _created(pod: Obj) -> datetime:
-    return parse_time(pod["metadata"]["creationTimestamp"])
 
 
 def plan_status(observed: Observed, failure: Failure | None, now: datetime) -> tuple[Obj, float | None]:
