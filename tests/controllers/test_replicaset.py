@@ -126,6 +126,31 @@ async def test_orphans_are_adopted_and_strangers_released(api, context, running,
     assert not api.get(PODS, "default", "one")["metadata"].get("ownerReferences")
 
 
+@pytest.mark.parametrize("kind", [REPLICA_SET, REPLICATION_CONTROLLER], ids=["set", "controller"])
+async def test_pods_that_have_ended_are_neither_adopted_nor_released(api, context, running, wait, kind):
+    """Else they would go with an owner that never made them."""
+    owner = replica_set(1)
+    resource = REPLICA_SETS if kind is REPLICA_SET else REPLICATION_CONTROLLERS
+    owner["kind"] = resource.kind
+    if kind is REPLICATION_CONTROLLER:
+        owner["spec"]["selector"] = {"app": "web"}
+    web = {"namespace": "default", "labels": {"app": "web"}}
+    for phase in ("Failed", "Succeeded", "Running"):
+        api.add(PODS, {"metadata": {"name": phase.lower(), **web}, "spec": {}, "status": {"phase": phase}})
+    async with running(ReplicaSetController(context, kind)):
+        api.add(resource, owner)
+        await wait.quiet(api)
+        assert len(api.all(PODS)) == 3, "the one that runs counts"
+        owned = {pod["metadata"]["name"] for pod in api.all(PODS) if pod["metadata"].get("ownerReferences")}
+        assert owned == {"running"}
+        api.change(PODS, "default", "running", lambda pod: pod["status"].update(phase="Failed"))
+        await wait.quiet(api)
+        assert len(api.all(PODS)) == 4, "and is replaced when it has ended"
+        api.change(PODS, "default", "running", lambda pod: pod["metadata"].update(labels={"app": "debug"}))
+        await wait.quiet(api)
+    assert api.get(PODS, "default", "running")["metadata"]["ownerReferences"]
+
+
 async def test_scale_down_deletes_and_tells(api, context, running, wait, set_pods):
     async with running(ReplicaSetController(context, REPLICA_SET)):
         api.add(REPLICA_SETS, replica_set(3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sampan.api.pods import status as podstatus
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result
@@ -33,7 +34,15 @@ class ReplicaSetController:
         self._clock = context.clock
         client = context.client_for(adapter.controller_name)
         self._recorder = context.recorder(client, adapter.controller_name)
-        self._owner = PodOwner(context.informers, client, self._recorder, adapter.resource, adapter.selector)
+        self._owner = PodOwner(
+            context.informers,
+            client,
+            self._recorder,
+            adapter.resource,
+            adapter.selector,
+            # As upstream: a pod that has ended stays whose it is, and does not go with a set that never made it.
+            may_change_hands=podstatus.is_active,
+        )
         self._standings = Readers(self._owner.owners, reader)
         self._controller: Controller[ObjectKey] = Controller(adapter.controller_name, self.sync)
         self._ages = current().of(

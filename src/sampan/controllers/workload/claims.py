@@ -51,8 +51,14 @@ def plan_claims(
     return sort_claims((obj, judge(obj)) for obj in candidates)
 
 
-def judging(owner: Obj, selector: Selector, is_member: Callable[[Obj], bool] | None = None) -> Callable[[Obj], Verdict]:
-    """What is to become of one candidate after the other; the same as long as owner's spec and object are."""
+def judging(
+    owner: Obj,
+    selector: Selector,
+    is_member: Callable[[Obj], bool] | None = None,
+    may_change_hands: Callable[[Obj], bool] = lambda obj: True,
+) -> Callable[[Obj], Verdict]:
+    """What is to become of one candidate after the other; the same as long as owner's spec and object are. What may not
+    change hands is neither adopted nor released."""
     uid, deleting, selects = owner["metadata"]["uid"], objects.is_deleting(owner), selector.matches
 
     def judge(obj: Obj) -> Verdict:
@@ -61,8 +67,11 @@ def judging(owner: Obj, selector: Selector, is_member: Callable[[Obj], bool] | N
         if controller is not None:
             if controller.get("uid") != uid:
                 return "another's"
-            return "owned" if matches else "another's" if deleting else "release"
-        return "adopt" if matches and not deleting and not objects.is_deleting(obj) else "another's"
+            if matches:
+                return "owned"
+            return "another's" if deleting or not may_change_hands(obj) else "release"
+        may_adopt = matches and not deleting and not objects.is_deleting(obj) and may_change_hands(obj)
+        return "adopt" if may_adopt else "another's"
 
     return judge
 

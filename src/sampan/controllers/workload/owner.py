@@ -43,10 +43,11 @@ class PodOwner:
         selector_of: Callable[[Obj], Selector],
         *,
         is_member: Callable[[Obj, Obj], bool] | None = None,
+        may_change_hands: Callable[[Obj], bool] = lambda pod: True,
         finalizer: str = "",
     ) -> None:
-        """``is_member(owner, pod)``: what a pod must be besides selected (its name, of a StatefulSet). ``finalizer``:
-        what its pods bear."""
+        """``is_member(owner, pod)``: what a pod must be besides selected (its name, of a StatefulSet).
+        ``may_change_hands``: which pods it adopts, or lets go. ``finalizer``: what its pods bear."""
         self._client, self._resource = client, resource
         self._finalizer = finalizer
         self.owners = informers.informer(resource)
@@ -60,7 +61,7 @@ class PodOwner:
 
         def judging(owner: Obj) -> Callable[[Obj], claims.Verdict]:
             member = None if is_member is None else partial(is_member, owner)
-            return claims.judging(owner, selector_of(owner), member)
+            return claims.judging(owner, selector_of(owner), member, may_change_hands)
 
         self._judging = judging
         #: what was said of the pods that an owner has; of the namespace's orphans nothing is kept
