@@ -107,6 +107,38 @@ async def test_what_was_found_for_the_same_bytes_and_the_same_connection_is_kept
     assert handler.identities == [None, "found", "found", None]
 
 
+async def test_a_write_whose_head_is_known_has_the_body_that_was_sent_however_it_is_cut(
+    serve: Serve, handler: Handler
+) -> None:
+    client = await (await serve(handler)).connect()
+    body = b'{"a": "b\r\n\r\n"}\r\n\r\n'
+    sent = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    for at in (*range(0, len(sent), 3), len(sent) - len(body), len(sent) - 1):
+        client.writer.write(sent[:at])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        client.writer.write(sent[at:])
+        assert (await client.answer()).body == body
+    client.writer.write(sent + sent[: -len(body)] + body[:5])
+    client.writer.write(body[5:] + b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n" + sent)
+    assert [(await client.answer()).body for _ in range(4)] == [body, body, b"now", body]
+
+
+async def test_known_heads_of_chunked_bodies_and_of_those_who_wait_for_leave_begin_anew(
+    serve: Serve, handler: Handler
+) -> None:
+    client = await (await serve(handler)).connect()
+    chunked = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for _ in range(3):
+        client.writer.write(chunked + b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")
+        assert (await client.answer()).body == b"abc"
+    for _ in range(3):
+        client.writer.write(b"POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        assert (await client.head()).status == 100
+        client.writer.write(b"abc")
+        assert (await client.answer()).body == b"abc"
+
+
 async def test_head_answers_have_a_length_and_no_body(serve: Serve, handler: Handler) -> None:
     client = await (await serve(handler)).connect()
     for path in ("/now", "/now/large", "/refuse", "/stream", "/now"):

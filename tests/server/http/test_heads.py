@@ -125,14 +125,14 @@ def test_a_head_is_remembered_from_its_second_appearance_on() -> None:
     assert memo.get(_raw(1)) is head
 
 
-def test_heads_with_a_body_or_a_fault_or_of_great_length_are_not_remembered() -> None:
+def test_heads_with_a_fault_or_of_great_length_are_not_remembered() -> None:
     memo = HeadMemo()
     with_body = parse("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1")
     faulty = parse("FOO / HTTP/1.1\r\nHost: x")
     for raw, head in ((b"a", with_body), (b"b", faulty), (b"c" * 10_000, Head())):
         for _ in range(3):
             memo.add(raw, head)
-        assert memo.get(raw) is None
+        assert memo.get(raw) is (head if head is with_body else None)
 
 
 def test_what_is_used_outlives_what_is_not_and_all_is_bounded() -> None:

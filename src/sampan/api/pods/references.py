@@ -60,7 +60,8 @@ def _all_references(pod: Obj) -> Iterator[tuple[str, str]]:
         for entry in parts(container, "envFrom"):
             yield from _by_ref(entry, "configMapRef", "secretRef")
         for variable in parts(container, "env"):
-            yield from _by_ref(part(variable, "valueFrom"), "configMapKeyRef", "secretKeyRef")
+            if "valueFrom" in variable:
+                yield from _by_ref(part(variable, "valueFrom"), "configMapKeyRef", "secretKeyRef")
     for volume in parts(spec, "volumes"):
         yield from _volume_references(volume, text(part(pod, "metadata"), "name"))
     for claim in resource_claim_names(pod):
@@ -73,10 +74,11 @@ def _by_ref(holder: Obj, config_map: str, secret: str) -> Iterator[tuple[str, st
 
 
 def _volume_references(volume: Obj, pod_name: str) -> Iterator[tuple[str, str]]:
-    yield "configmaps", text(part(volume, "configMap"), "name")
-    for source, field in _SECRET_VOLUMES.items():
-        holder = part(volume, source)
-        if holder:
+    for source in volume:
+        if source == "configMap":
+            yield "configmaps", text(part(volume, source), "name")
+        elif source in _SECRET_VOLUMES:
+            holder, field = part(volume, source), _SECRET_VOLUMES[source]
             yield "secrets", text(holder, field) or text(part(holder, field), "name")
     for projected in parts(part(volume, "projected"), "sources"):
         yield from _by_ref(projected, "configMap", "secret")

@@ -65,13 +65,16 @@ class HttpConnection(Answering):
     def data_received(self, data: bytes) -> None:
         if self.phase is IDLE and self.writable:
             server = self.server
-            head = server.memo.get(data)
+            size = len(data)
+            end = size if data.endswith(b"\r\n\r\n") else data.find(b"\r\n\r\n", 0, server.limits.head_bytes) + 4
+            head = server.memo.get(data if end == size else data[:end])
             if head is not None:
-                if head.is_ordinary_read:
+                if head.is_ordinary_read and end == size:
                     self._read_now(server, head)
-                else:
-                    self._begin(head)
-                return
+                    return
+                if size - end <= head.length:  # nothing but this request, or the beginning of it
+                    self._begin(head, data[end:])
+                    return
         self._receive(data)
 
     def _read_now(self, server: HttpServer, head: Head) -> None:
@@ -279,7 +282,8 @@ class HttpConnection(Answering):
 
     # -- one request ---------------------------------------------------------------------------------------------
 
-    def _begin(self, head: Head) -> None:
+    def _begin(self, head: Head, early: bytes = b"") -> None:
+        """``early``: what has come of its body, besides ``_input``."""
         self.phase = BUSY
         self.deadline = NEVER
         self._head = head
@@ -300,6 +304,7 @@ class HttpConnection(Answering):
                 early = bytes(self._input)
                 self._input = None
                 self._scanned = 0
+            if early:
                 self._feed_body(body, early)
                 if self._closing and not body.complete:
                     self._refuse(Refused(400))

@@ -266,7 +266,8 @@ def _frame(head: Head) -> None:
 
 
 class HeadMemo:
-    """Heads of requests without a body, by their bytes. A head is kept from its second appearance on.
+    """Heads by their bytes. A head is kept from its second appearance on: of writes, too, for clients that make many
+    objects send the same one with each.
 
     Two generations bound it in number and bytes: when the young one is full it becomes the old one, whose entries
     return to the young one when they are used. Heads that come once (random paths, by the thousand) leave no more than
@@ -292,7 +293,7 @@ class HeadMemo:
         return head
 
     def add(self, raw: bytes, head: Head) -> None:
-        if head.length or head.fault is not None or len(raw) > self._one_bytes:
+        if head.fault is not None or len(raw) > self._one_bytes:
             return
         mark = hash(raw)
         if mark in self._seen:

@@ -52,7 +52,7 @@ async def bind(ctx: RestContext, request: Request) -> PlainResult:
                 f"Precondition failed: ResourceVersion in precondition: {version}, "
                 f"ResourceVersion in object meta: {current.revision}"
             )
-        pod = await view.writable(current, heavy=request.heavy)
+        pod = await view.readable(current)
         return bound_pod(pod, node, meta.get("annotations") or {}, now, labels=meta.get("labels") or {})
 
     await change_object(ctx, request, target, Change(compute, _BIND, options, pinned, checked=False))
@@ -76,11 +76,12 @@ def _checked(binding: Obj) -> tuple[Obj, str]:
 def bound_pod(
     pod: Obj, node: str, annotations: dict[str, str], now: str, *, labels: dict[str, str] | None = None
 ) -> Obj:
-    """The pod on its node. ``labels`` are added where the pod has none of the name. Pure but for changing ``pod``.
+    """The pod on its node, which shares with ``pod`` what stays as it is. ``labels`` are added where the pod has none
+    of the name. Pure.
 
     Raises Conflict, Invalid.
     """
-    meta, spec = pod["metadata"], pod["spec"]
+    meta, spec = {**pod["metadata"]}, {**pod["spec"]}
     if meta.get("deletionTimestamp"):
         raise errors.conflict(
             "pods/binding", meta["name"], detail=f"pod {meta['name']} is being deleted, cannot be assigned to a host"
@@ -96,7 +97,7 @@ def bound_pod(
         meta["annotations"] = {**(meta.get("annotations") or {}), **annotations}
     if labels:
         meta["labels"] = {**labels, **(meta.get("labels") or {})}
-    status = pod.setdefault("status", {})
+    status = {**(pod.get("status") or {})}
     conditions = [c for c in status.get("conditions") or [] if c.get("type") != "PodScheduled"]
     scheduled: Obj = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
     if "generation" in meta:
@@ -104,4 +105,4 @@ def bound_pod(
     status["conditions"] = [*conditions, scheduled]
     # It was a promise until now (upstream's ClearingNominatedNodeNameAfterBinding).
     status.pop("nominatedNodeName", None)
-    return pod
+    return {**pod, "metadata": meta, "spec": spec, "status": status}
