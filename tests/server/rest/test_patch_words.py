@@ -70,3 +70,26 @@ async def test_what_does_not_apply_is_told_in_general_words(api: Any) -> None:
     answer = await api("PATCH", f"{DEPLOYMENTS}/web", patch, content_type=JSON_PATCH)
     assert (answer.status, answer.reason) == (422, "Invalid")
     assert answer.message == "the server rejected our request due to an error in our request"
+
+
+@pytest.mark.parametrize("content_type", [MERGE, STRATEGIC])
+async def test_what_a_patch_names_is_decoded_and_all_else_is_as_it_was(api: Any, content_type: str) -> None:
+    made = (await api("POST", DEPLOYMENTS, WEB)).obj
+    url = f"{DEPLOYMENTS}/web"
+
+    async def patched(patch: Any) -> Any:
+        return await api("PATCH", url, patch, content_type=content_type)
+
+    annotated = await patched({"metadata": {"annotations": {"a": "b"}}})
+    assert {key: annotated.obj[key] for key in ("spec", "status")} == {key: made[key] for key in ("spec", "status")}
+    unknown = await patched({"nonsense": {"a": 1}, "spec": {"template": {"spec": {"more": 1}}}})
+    assert unknown.warnings == ['unknown field "nonsense"', 'unknown field "spec.template.spec.more"']
+    assert unknown.obj["spec"] == made["spec"]
+    assert "nonsense" not in unknown.obj
+    emptied = await patched({"status": None, "metadata": {"annotations": {"a": None}}})
+    assert emptied.obj["status"] == made["status"]
+    assert "annotations" not in emptied.obj["metadata"]
+    assert (await patched({"spec": {"replicas": "x"}})).status == 422
+    assert (await patched({"spec": None})).status == 422
+    stored = (await api("GET", url)).obj
+    assert stored["spec"] == made["spec"]

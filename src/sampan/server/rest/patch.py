@@ -99,7 +99,7 @@ async def patched_object(
     keep_reset(obj)
     collect = options.field_validation != "Ignore"
     subject = _Subject(node, before, body.value, content_type)
-    decoded = await paced(request.heavy, schema.decode, node, obj, kind.kind, collect_unknown=collect)
+    decoded = await paced(request.heavy, _decoded, target, obj, body.value, collect)
     if decoded.error is not None:
         raise await paced(True, subject.undecodable, decoded.error)
     problems = [*body.problems, *field_messages(decoded.unknown, ())]
@@ -120,6 +120,23 @@ async def patched_object(
     parse_resource_version(meta.get("resourceVersion", ""))
     obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
     return await to_working(request, target, obj)
+
+
+def _decoded(target: Target, obj: Obj, patch: Any, collect_unknown: bool) -> schema.Decoded:
+    """Decodes what was patched, in place. What a patch does not name is as it was stored, decoded already: unless it
+    was converted, or belongs to a custom resource, whose schema may have been another."""
+    kind, node = target.kind, target.view.node
+    stored = target.view.as_stored and not kind.custom
+    if not stored or type(patch) is not dict or any(key.startswith("$") for key in patch):
+        return schema.decode(node, obj, kind.kind, collect_unknown=collect_unknown)
+    named = {key: obj[key] for key in patch if key in obj}
+    decoded = schema.decode(node, named, kind.kind, collect_unknown=collect_unknown)
+    for key in patch:
+        if key in named:
+            obj[key] = named[key]
+        else:
+            obj.pop(key, None)
+    return decoded
 
 
 @dataclass(frozen=True, slots=True)
