@@ -59,6 +59,8 @@ class Run:
         self._tell(suite_sweep.sweep())
         command = [sys.executable, "-m", "pytest", *arguments]
         self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        if self.interrupted is not None:  # before there was anything to interrupt
+            self._process.send_signal(signal.SIGINT)
         try:
             code = self._wait()
         finally:

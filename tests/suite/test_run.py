@@ -29,7 +29,9 @@ def test_it():
 """
 #: nothing of this process's pytest is needed in those within
 _ENV = {**os.environ, "PYTHONPATH": str(_SUITE), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-_RUN = "import sys, suite_run\nwith suite_run.interruptible() as run: sys.exit(run(sys.argv[1:]))"
+#: what other runs left on this machine is none of this test's
+_ALONE = "import pathlib, suite_sweep; suite_sweep._ROOTS, suite_sweep.NETNS = (), pathlib.Path('/nowhere')\n"
+_RUN = f"{_ALONE}import sys, suite_run\nwith suite_run.interruptible() as run: sys.exit(run(sys.argv[1:]))"
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def test_a_check_beside_the_tests_has_its_say_though_it_ends_after_them(
     # The shell begins the check and becomes the process that runs the tests; that opens the gate when they are through.
     shell = f'{{ read line <{gate}; {check}; }} & exec "$@" $!'
     program = (
-        "import sys, suite_run\n"
+        f"{_ALONE}import sys, suite_run\n"
         f"run = suite_run.Run(int(sys.argv[-1])); tell = run._tell\n"
         f"run._tell = lambda swept: (tell(swept), run._process and open({str(gate)!r}, 'w').write('on\\n'))\n"
         f"sys.exit(run(['-p', 'no:cacheprovider', '-c', {os.devnull!r}, {str(file)!r}]))"
