@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import network_objects as make
 import pytest
+import suite_samples
 from dnslib import EDNS0, QTYPE, RR, A, DNSRecord
 
 from sampan.client import tasks
@@ -24,7 +25,7 @@ from sampan.network.gate import Gate
 
 CLIENT = ("10.244.0.9", 4000)
 #: In four parts, to be quick each.
-PACKETS = 100_000 // 4
+PACKETS = suite_samples.of(100_000, 40_000) // 4
 GOOD = bytes(DNSRecord.question("web.default.svc.cluster.local").pack())
 
 
@@ -117,7 +118,7 @@ def some_packets(chance):
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_hundred_thousand_strange_packets_leave_the_server_as_it_was(server, seed, caplog):
+async def test_tens_of_thousands_of_strange_packets_leave_the_server_as_it_was(server, seed, caplog):
     chance = random.Random(seed)
     packets = some_packets(chance)
     answered = 0

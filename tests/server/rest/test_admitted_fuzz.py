@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 import pytest
+import suite_samples
 
 from sampan.api import schema
 from sampan.api.clock import FixedClock
@@ -243,7 +244,7 @@ async def test_plugins_survive_whatever_is_valid_in_structure(guarded: Guarded, 
         obj["metadata"].update({"namespace": "strict", "name": "x"})
         return obj
 
-    for _ in range(25):
+    for _ in range(suite_samples.of(25, 10)):
         for operation in ("CREATE", "UPDATE", "DELETE"):
             for subresource in SUBRESOURCES.get(kind.plural, ("", "status")):
                 name, group = rng.choice((ADMIN, NODE))
