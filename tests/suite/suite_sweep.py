@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ _INSTANCE = re.compile(rf"(?:{'|'.join(KINDS)})-([{DIGITS}]+)|(?:{'|'.join(KINDS
 #: namespaces of the tests of the network
 _SPACE = re.compile(r"(?:splab|smtu|spt|sproutes|dark)(\d+)(?![\d]).*")
 
+#: a limit against one that hangs in the kernel
+_END_SECONDS = 10.0
 _MARK = "SAMPAN_TESTS_PROCESS"
 
 
@@ -90,6 +93,17 @@ def purge(name: str) -> None:
         )
 
 
+def end(pid: int) -> None:
+    """Kills it, and returns once it is gone: what it held is free then."""
+    with contextlib.suppress(OSError):  # it ended meanwhile, or is not ours to end
+        handle = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], _END_SECONDS)
+        finally:
+            os.close(handle)
+
+
 def sweep() -> list[str]:
     """Removes what was left, and names it. Clusters in order first, then what is at work all the same."""
     names = left(path.name for root in _ROOTS if root.is_dir() for path in root.iterdir())
@@ -98,8 +112,7 @@ def sweep() -> list[str]:
         purge(name)
     processes = left_processes()
     for pid in processes:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+        end(pid)
     for name in spaces:
         subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
     return [*names, *(f"namespace {name}" for name in spaces), *(f"process {pid}" for pid in processes)]
