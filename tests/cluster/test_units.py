@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,22 @@ def test_every_program_has_a_unit_and_a_target_wants_them_all(instance: Instance
         assert "Requires=" not in text and "After=network-online.target local-fs.target" in text
         assert "Conflicts=sampan-one.service" in text
         assert executed(text)[0].startswith("/") or executed(text)[0] in ("containerd", "etcd")
+
+
+def test_systemd_finds_no_fault_with_any_of_them(instance: Instance, tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    made = units.render(instance, units.components(instance), tmp_path / "defaults")
+    for name, text in made.items():
+        # The programs of the other packages may not be on this machine; what they are called is not systemd's to judge.
+        runs = [
+            f"ExecStart={shutil.which('true')}" if line.startswith("ExecStart=") else line for line in text.splitlines()
+        ]
+        (tmp_path / name).write_text("\n".join(runs) + "\n")
+    paths = [str(tmp_path / name) for name in made]
+    command = ["systemd-analyze", "verify", "--recursive-errors=no", *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not [line for line in done.stderr.splitlines() if "sampan-one" in line], done.stderr
 
 
 def test_parts_get_the_kubeconfigs_and_the_options_of_the_defaults_file(instance: Instance, tmp_path: Path) -> None:
