@@ -33,11 +33,11 @@ def image(name: Name = DEFAULT_NAME) -> None:
     instance = instances.load(name)
     images.require_running(instance)
     with steps() as progress:
-        progress.step(f"Building {selfimage.TAG}")
-        data = selfimage.build()
-        progress.step(f"Importing {selfimage.TAG}")
-        asyncio.run(images.import_archive(instance, [data], selfimage.TAG))
-    print(selfimage.TAG)
+        progress.step(f"Building {selfimage.CSI_TAG}")
+        data = selfimage.build_csi()
+        progress.step(f"Importing {selfimage.CSI_TAG}")
+        asyncio.run(images.import_archive(instance, [data], selfimage.CSI_TAG))
+    print(selfimage.CSI_TAG)
 
 
 @app.command()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PASSWORD_BYTES = 1 << 20
 
-app = Group("The node's images: list, import, pull, push, name, show, remove, build.")
+app = Group("The node's images: list, import, pull, push, name, show, remove, build, Sampan itself.")
 
 
 @app.command("list")
@@ -35,6 +35,22 @@ def list_images(name: Name = DEFAULT_NAME) -> None:
     print(f"{'IMAGE':<{width}}  {'ID':<12}  SIZE")
     for image in found:
         print(f"{image.name:<{width}}  {image.short_id:<12}  {image.size_bytes / 2**20:.1f} MiB")
+
+
+@app.command("self")
+def build_self(name: Name = DEFAULT_NAME) -> None:
+    """Build an image of Sampan itself, out of this very installation: a scheduler or controllers in a pod."""
+    import asyncio
+
+    from sampan.cluster import images, selfimage
+
+    instance = _running(name)
+    with steps() as progress:
+        progress.step(f"Building {selfimage.TAG}")
+        data = selfimage.build()
+        progress.step(f"Importing {selfimage.TAG}")
+        asyncio.run(images.import_archive(instance, [data], selfimage.TAG))
+    print(selfimage.TAG)
 
 
 @app.command("import")

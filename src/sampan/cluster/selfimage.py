@@ -1,7 +1,8 @@
-"""An image of this installation: the interpreter, Sampan and what it needs, and the programs for disks and mounts.
+"""Images of this installation: the interpreter, Sampan and what it needs, and for a storage driver the programs for
+disks and mounts.
 
-Out of files that are here, so that a driver's pod needs no registry and no other Python. Everything keeps the place
-that it has on the machine, but Sampan and its dependencies, which lie in one directory.
+Out of files that are here, so that a pod needs no registry and no other Python. Everything keeps the place that it has
+on the machine, but Sampan and its dependencies, which lie in one directory.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from sampan.cluster.errors import ClusterError
 from sampan.node.images.build import File, ImageConfig, build_image
 
-TAG: Final = "localhost/sampan-csi:latest"
+#: whatever Sampan does in a pod
+TAG: Final = "localhost/sampan:latest"
+#: the storage driver and the sidecars
+CSI_TAG: Final = "localhost/sampan-csi:latest"
 _INSIDE: Final = "/opt/sampan"
 #: what the driver and the sidecars import, and what that imports
-_PACKAGES: Final = (
+_CSI_PACKAGES: Final = (
     *("aiohappyeyeballs", "aiohttp", "aiosignal", "attr", "attrs", "frozenlist", "google", "grpc", "idna"),
     *("multidict", "orjson", "propcache", "prometheus_client", "typing_extensions", "yaml", "yarl"),
 )
@@ -30,6 +35,9 @@ _NEEDED: Final = ("losetup", "mount", "umount", "mkfs.ext4", "e2fsck", "resize2f
 _WELCOME: Final = ("mkfs.xfs", "xfs_growfs", "mkfs.ext3")
 _PATHS: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LIBRARY: Final = re.compile(r"(?:=> )?(/\S+) \(0x")
+_START: Final = "from sampan.cli.entry import main; main()"
+#: the name in a requirement
+_REQUIRED: Final = re.compile(r"[\w.-]+")
 #: of the standard library, what no program in a container asks for
 _LEFT_OUT: Final = frozenset(
     {"__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "site-packages",
@@ -39,14 +47,65 @@ _LEFT_OUT: Final = frozenset(
 _HEAVY: Final = re.compile(r"_(tkinter|curses|curses_panel|sqlite3|dbm|gdbm|test\w*|xx\w*|ctypes_test)\.|readline\.")
 
 
+#: programs by the names that manifests of others call them by, and what they are here
+_COMMANDS: Final = {"sampan": (), "kube-scheduler": ("scheduler",), "kube-controller-manager": ("controller-manager",)}
+
+
+def build_csi() -> bytes:
+    """The archive of the storage driver's image. Raises ClusterError naming what is not installed."""
+    return _build(CSI_TAG, [*_CSI_PACKAGES], list(_programs()), {})
+
+
 def build() -> bytes:
-    """The image's archive. Raises ClusterError naming what is not installed."""
+    """The archive of the image with all that Sampan depends on. Raises ClusterError."""
+    found = packages_of("sampan")
     interpreter = Path(sys.executable).resolve()
-    layer: dict[str, File] = {"tmp/": File(mode=0o1777), "etc/": File(mode=0o755)}
-    programs = list(_programs())
+    commands = {
+        f"/usr/local/bin/{name}": File(_script(interpreter, words), mode=0o755) for name, words in _COMMANDS.items()
+    }
+    return _build(TAG, found, [], commands)
+
+
+def _script(interpreter: Path, words: Sequence[str]) -> bytes:
+    lines = (f"#!{interpreter}", "import sys", f"sys.argv[1:1] = {list(words)!r}", _START)
+    return "\n".join(lines).encode() + b"\n"
+
+
+def packages_of(name: str) -> list[str]:
+    """The packages and modules of what a distribution requires, and what that requires. Raises ClusterError."""
+    wanted, seen = [(name, True)], {_plain(name)}
+    while wanted:
+        asked, must = wanted.pop()
+        try:
+            requires = metadata.distribution(asked).requires or []
+        except metadata.PackageNotFoundError as error:
+            if must:
+                fix = "install Sampan with all that it depends on"
+                raise ClusterError(f"package {asked} is not installed", fix=fix) from error
+            continue
+        for each in requires:
+            other, _, condition = each.partition(";")
+            found = _REQUIRED.match(other)
+            if found is not None and "extra" not in condition and _plain(found[0]) not in seen:
+                seen.add(_plain(found[0]))
+                wanted.append((found[0], not condition))
+    return sorted(
+        package
+        for package, names in metadata.packages_distributions().items()
+        if package != "sampan" and not package.endswith(".libs") and seen.intersection(map(_plain, names))
+    )
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def _build(tag: str, packages: Sequence[str], programs: Sequence[Path], more: Mapping[str, File]) -> bytes:
+    interpreter = Path(sys.executable).resolve()
+    layer: dict[str, File] = {"tmp/": File(mode=0o1777), "etc/": File(mode=0o755), **more}
     standard = Path(sysconfig.get_path("stdlib"))
     layer.update(_tree(standard, str(standard)))
-    for name in ("sampan", *_PACKAGES):
+    for name in ("sampan", *packages):
         layer.update(_package(name))
     loaded = [Path(path) for path in layer if path.endswith(".so") and path.startswith(str(standard))]
     loaded += [_source_of(path) for path in layer if path.endswith(".so") and path.startswith(_INSIDE)]
@@ -54,13 +113,12 @@ def build() -> bytes:
         layer[str(path)] = _read(path.resolve())
     for library in _libraries([interpreter, *programs, *loaded]):
         layer.setdefault(str(library), _read(library.resolve()))
-    start = "from sampan.cli.entry import main; main()"
     config = ImageConfig(
-        entrypoint=[str(interpreter), "-c", start],
+        entrypoint=[str(interpreter), "-c", _START],
         env=(f"PATH={_PATHS}", f"PYTHONPATH={_INSIDE}", "PYTHONUNBUFFERED=1"),
         working_dir="/",
     )
-    return build_image(TAG, [{path.lstrip("/"): file for path, file in sorted(layer.items())}], config)
+    return build_image(tag, [{path.lstrip("/"): file for path, file in sorted(layer.items())}], config)
 
 
 def _programs() -> Iterator[Path]:
@@ -82,6 +140,9 @@ def _package(name: str) -> Iterator[tuple[str, File]]:
         yield f"{_INSIDE}/{path.name}", _read(path)
     for place in places:
         yield from _tree(Path(place), f"{_INSIDE}/{name}")
+        # Libraries that a wheel brings along lie beside it, and are looked for there.
+        if (libraries := Path(place).parent / f"{name}.libs").is_dir():
+            yield from _tree(libraries, f"{_INSIDE}/{name}.libs")
 
 
 def _tree(source: Path, inside: str) -> Iterator[tuple[str, File]]:
