@@ -11,13 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import suite_samples
 import yaml
 from client_harness import PROGRAMS, Program, Served
 
 RELEASES = range(20, 38)
-#: those in which kinds came or went; the others know what one of these knows
-SAMPLE = RELEASES if suite_samples.LONG else (20, 21, 22, 25, 26, 32, 37)
 TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "example.com/a:1"}]}}
 OLD_PATH = {"path": "/", "pathType": "Prefix", "backend": {"serviceName": "web", "servicePort": 80}}
 PATH = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}
@@ -66,7 +63,7 @@ def manifests(minor: int) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.fixture(params=SAMPLE, ids=lambda minor: f"1.{minor}")
+@pytest.fixture(params=RELEASES, ids=lambda minor: f"1.{minor}")
 def release(request: pytest.FixtureRequest, served: Served) -> Iterator[tuple[int, Program]]:
     path = PROGRAMS / f"kubectl-1.{request.param}"
     if not path.exists():
