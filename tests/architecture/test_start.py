@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
-
-import pytest
 
 #: for connections to nodes, webhooks and API servers behind this one; for the scheduler; for the node
 LATER = ("aiohttp", "grpc", "lightkube", "numpy", "prometheus_client", "google.protobuf")
@@ -57,18 +54,3 @@ def test_a_node_that_follows_its_pods_knows_no_kinds_and_reads_no_certificates()
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
-
-
-@pytest.mark.parametrize("program", ["control_plane", "node_process", "dns_process", "supervisor"])
-def test_the_collector_does_not_walk_what_a_program_imports_again_and_again(program: str, tmp_path: Path) -> None:
-    """Told before the imports, which is seen where the program ends at once: it took a fifth of a start."""
-    where = [str(tmp_path / "state"), str(tmp_path / "run")]
-    words = ["nobody", *where] if program == "supervisor" else ["--name", "nobody", "--state-root", where[0]]
-    script = (
-        "import gc, runpy, sys\n"
-        f"sys.argv = [{program!r}, *{words!r}]\n"
-        f"try: runpy.run_module('sampan.cluster.{program}', run_name='__main__', alter_sys=True)\n"
-        "except SystemExit as end: print(gc.get_threshold()[0], bool(end.code))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["10000", "True"]

@@ -96,10 +96,9 @@ def node(name: Name = DEFAULT_NAME) -> None:
 
 def _foreground(name: str, program: str, run: Callable[[Instance], None]) -> None:
     """Raises ClusterError where another process of the cluster, or of the machine, is in the way."""
-    from sampan.cluster import footprint, machine, supervisor
     from sampan.cluster import instance as instances
+    from sampan.cluster import machine, supervisor
 
-    footprint.start_quickly()  # before the program is imported
     instance = instances.load(name)
     if supervisor.is_running(instance):
         stop, show = instance.command("down"), instance.command(f"logs {program} -f")

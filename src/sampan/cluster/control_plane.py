@@ -8,11 +8,6 @@ component has its own identity towards the API server, though it calls it withou
 
 from __future__ import annotations
 
-from sampan.cluster import footprint
-
-if __name__ == "__main__":
-    footprint.start_quickly()  # before all that follows is imported
-
 import asyncio
 import logging
 import signal
@@ -27,7 +22,7 @@ from sampan.api.clock import SystemClock, SystemRandom
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.leaderelection import Term, fenced
-from sampan.cluster import addons, lifeline, pki
+from sampan.cluster import addons, footprint, lifeline, pki
 from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.leading import lead_here

@@ -5,11 +5,6 @@ It stays small: what is imported here is in memory on every node.
 
 from __future__ import annotations
 
-from sampan.cluster import footprint
-
-if __name__ == "__main__":
-    footprint.start_quickly()  # before all that follows is imported
-
 from sampan.api.clock import SystemClock
 from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance

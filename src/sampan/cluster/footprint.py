@@ -15,8 +15,7 @@ REST_SECONDS = 4.0
 
 
 def start_quickly() -> None:
-    """Before anything is imported or made: that makes much that stays, and the collector would walk it again and again,
-    for a fifth of the time that a start takes."""
+    """Before anything is made: start-up makes much that stays, and the collector would walk it again and again."""
     gc.set_threshold(10_000, 20, 50)
 
 

@@ -9,11 +9,6 @@ containers running for the next one to adopt; ``sampan down`` stops them afterwa
 
 from __future__ import annotations
 
-from sampan.cluster import footprint
-
-if __name__ == "__main__":
-    footprint.start_quickly()  # before all that follows is imported
-
 import asyncio
 import logging
 import signal
@@ -27,7 +22,7 @@ from sampan.api.faults import fault
 from sampan.api.nodes import labels
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
-from sampan.cluster import kubeconfigs, lifeline, mounts, network_policy, nodecertificates, servers
+from sampan.cluster import footprint, kubeconfigs, lifeline, mounts, network_policy, nodecertificates, servers
 from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.network_stack import run_network

@@ -14,11 +14,6 @@ Concurrency: one asyncio loop, one task a child, and one that looks at all of th
 
 from __future__ import annotations
 
-from sampan.cluster import footprint
-
-if __name__ == "__main__":
-    footprint.start_quickly()  # before all that follows is imported
-
 import asyncio
 import contextlib
 import fcntl
@@ -35,7 +30,7 @@ import orjson
 
 from sampan.api.clock import SystemClock, format_time, parse_time
 from sampan.api.faults import cause, fault
-from sampan.cluster import containerd, logfiles, pulse, registry_program, running
+from sampan.cluster import containerd, footprint, logfiles, pulse, registry_program, running
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.etcd import member as etcd_member
 from sampan.cluster.heartbeat import read_health
