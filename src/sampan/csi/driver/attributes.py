@@ -1,6 +1,7 @@
 """What a VolumeAttributesClass may ask of a volume: how the kernel treats the loop device that it is on. Pure.
 
-- ``readAheadKiB``: how much is read ahead of a reader that goes through a file, 0 to 65536; 128 unless it is said.
+- ``readAheadKiB``: how much is read ahead of a reader that goes through a file, 0 to 65536; as the
+  kernel has it unless it is said.
 - ``directIO``: ``true`` keeps what pods read and write out of the node's page cache a second time, below the volume's
   own file system; ``false`` unless it is said.
 
@@ -26,9 +27,9 @@ _PAGE_KIB: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Of a device; by itself as the kernel makes one."""
+    """Of a device; by itself as the kernel makes one. ``read_ahead_kib`` None: as it had before it was tuned."""
 
-    read_ahead_kib: int = 128
+    read_ahead_kib: int | None = None
     direct_io: bool = False
 
 
@@ -51,5 +52,5 @@ def read(given: Mapping[str, str]) -> dict[str, str]:
 
 def tuning(attributes: Mapping[str, str]) -> Tuning:
     """``attributes`` as ``read`` gave them."""
-    usual = Tuning()
-    return Tuning(int(attributes.get(READ_AHEAD, usual.read_ahead_kib)), attributes.get(DIRECT_IO) == "true")
+    ahead = attributes.get(READ_AHEAD)
+    return Tuning(None if ahead is None else int(ahead), attributes.get(DIRECT_IO) == "true")

@@ -113,6 +113,10 @@ class Devices(Protocol):
 
 
 class LinuxDevices:
+    def __init__(self) -> None:
+        #: what was read ahead on devices before they were tuned
+        self._usual: dict[str, int] = {}
+
     async def loop_of(self, disk: Path) -> str | None:
         said = await _run("losetup", "--noheadings", "--output", "NAME", "--associated", str(disk))
         return said.split()[0] if said.strip() else None
@@ -144,16 +148,21 @@ class LinuxDevices:
         await _run("losetup", "--set-capacity", device)
 
     async def tune(self, device: str, tuning: Tuning) -> None:
-        has = await asyncio.to_thread(_tuned, Path("/sys/block") / Path(device).name)
-        if has.read_ahead_kib != tuning.read_ahead_kib:
-            await _run("blockdev", "--setra", str(tuning.read_ahead_kib * 2), device)
-        if has.direct_io is not tuning.direct_io:
+        ahead, direct = await asyncio.to_thread(_tuned, Path("/sys/block") / Path(device).name)
+        if direct is not tuning.direct_io:
             try:
                 await _run("losetup", f"--direct-io={'on' if tuning.direct_io else 'off'}", device)
             except DeviceError as error:
                 if "Invalid argument" not in error.details:
                     raise
                 raise Refusal("INVALID_ARGUMENT", "the kernel has no direct I/O for this volume's file") from None
+        wanted = tuning.read_ahead_kib
+        if wanted is None:
+            wanted = self._usual.pop(device, ahead)
+        else:
+            self._usual.setdefault(device, ahead)
+        if wanted != ahead:
+            await _run("blockdev", "--setra", str(wanted * 2), device)
 
     async def format(self, device: str, filesystem: str) -> None:
         await _run(*_MAKE[filesystem], device, seconds=_LONG_SECONDS)
@@ -266,11 +275,11 @@ def _keeps(descriptor: int, disk: Path) -> bool:
     return True
 
 
-def _tuned(block: Path) -> Tuning:
-    """Raises DeviceError."""
+def _tuned(block: Path) -> tuple[int, bool]:
+    """What is read ahead (KiB), and whether past the page cache. Raises DeviceError."""
     try:
         read_ahead = int((block / "queue/read_ahead_kb").read_text())
-        return Tuning(read_ahead, (block / "loop/dio").read_text().strip() == "1")
+        return read_ahead, (block / "loop/dio").read_text().strip() == "1"
     except (OSError, ValueError) as error:
         raise DeviceError(f"{block}: {error}") from None
 
