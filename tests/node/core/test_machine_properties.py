@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import suite_samples
 
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
@@ -25,7 +24,7 @@ from sampan.node.pods.status import Facts, render_status
 from sampan.node.simulated import SimulatedRuntime
 
 CONFIG = NodeConfig(node_name="n", addresses=("192.0.2.1",))
-LIVES, LIVES_A_TEST = suite_samples.of(10_000, 2_500), 250
+LIVES, LIVES_A_TEST = 10_000, 250
 
 HOOK = {"exec": {"command": ["hook"]}}
 SIDECAR = {"name": "proxy", "image": "i", "restartPolicy": "Always"}
