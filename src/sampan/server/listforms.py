@@ -27,6 +27,8 @@ _ENCODED_AT_ONCE: Final = 16 * 1024
 #: of stored values: a change costs the encoding of one portion, and every answer the joining of all
 _SPLICED_PORTION: Final = 128 * 1024
 _ENCODED_PORTION: Final = 128 * 1024
+#: what looking at a portion that stays, and at one entry of it, takes, in terms of bytes that are copied
+_KEPT_PORTION, _KEPT_ENTRY = 4 * 1024, 512
 
 
 class ListFormat(Protocol):
@@ -55,12 +57,13 @@ async def portions(
     found: list[Portion] = []
     worked = 0
     for part in parts(entries, before, form.portion_bytes):
-        if part.kept is not None:
-            found.append(part.kept)
-            continue
         if worked >= COPIED_BYTES:
             await asyncio.sleep(0)
             worked = 0
+        if part.kept is not None:
+            found.append(part.kept)
+            worked += _KEPT_PORTION + _KEPT_ENTRY * (part.end - part.start)
+            continue
         some = entries[part.start : part.end]
         found.append(Portion(some[0].key, part.revisions, await form.piece(view, some, warn)))
         worked += form.portion_bytes

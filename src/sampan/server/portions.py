@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import zip_longest
 from operator import attrgetter
 from typing import Final, Protocol
 
@@ -58,31 +58,41 @@ class Part:
 
 def parts(entries: Sequence[Keyed], before: Sequence[Portion], most_bytes: int) -> Iterator[Part]:
     """The list in portions, in order and without gaps: where those of before begin, and where one has grown to more
-    than twice ``most_bytes``, every ``most_bytes``. ``entries`` are in the order of their keys."""
-    if not entries:
-        return
-    starts = [0, *(bisect_left(entries, portion.first, key=_key) for portion in before[1:]), len(entries)]
-    known = {portion.first: portion for portion in before}
-    for start, end in pairwise(starts):
+    than twice ``most_bytes``, every ``most_bytes``. ``entries`` are in the order of their keys, and stay as they are
+    meanwhile: each portion is looked at when it is asked for."""
+    start, size = 0, len(entries)
+    for portion, after in zip_longest(before, before[1:]) if before else ((None, None),):
+        end = size if after is None else bisect_left(entries, after.first, start, key=_key)
         if start == end:
             continue
-        revisions = array("q", map(_revision, entries[start:end]))
-        kept = known.get(entries[start].key)
-        if kept is not None and kept.revisions == revisions:
-            yield Part(start, end, revisions, kept)
-            continue
-        for first, last in _cut(entries, start, end, most_bytes):
-            yield Part(first, last, revisions[first - start : last - start], None)
+        if portion is not None and len(portion.revisions) == end - start and entries[start].key == portion.first:
+            revisions = _revisions(entries, start, end)
+            if portion.revisions == revisions:
+                yield Part(start, end, revisions, portion)
+                start = end
+                continue
+        for last in _cut(entries, start, end, most_bytes):
+            yield Part(start, last, _revisions(entries, start, last), None)
+            start = last
 
 
-def _cut(entries: Sequence[Keyed], start: int, end: int, most_bytes: int) -> Iterator[tuple[int, int]]:
-    sizes = [_ENTRY_BYTES + value_length(entry) for entry in entries[start:end]]
-    if sum(sizes) <= 2 * most_bytes:
-        yield start, end
+def _revisions(entries: Sequence[Keyed], start: int, end: int) -> array[int]:
+    return array("q", map(_revision, entries[start:end]))
+
+
+def _cut(entries: Sequence[Keyed], start: int, end: int, most_bytes: int) -> Iterator[int]:
+    """Where the portions end that are made of these entries."""
+    whole = 0
+    for at in range(start, end):
+        whole += _ENTRY_BYTES + value_length(entries[at])
+        if whole > 2 * most_bytes:
+            break
+    else:
+        yield end
         return
-    first = size = 0
-    for at, each in enumerate(sizes, 1):
-        size += each
-        if size >= most_bytes or at == len(sizes):
-            yield start + first, start + at
-            first, size = at, 0
+    size = 0
+    for at in range(start, end):
+        size += _ENTRY_BYTES + value_length(entries[at])
+        if size >= most_bytes or at + 1 == end:
+            yield at + 1
+            size = 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from typing import Any, SupportsIndex
 
 import pytest
 
 from sampan.records import dataclass
+from sampan.server import listforms
 from sampan.server.portions import Portion, parts
 
 PORTION_BYTES = 5_000
@@ -81,3 +84,43 @@ def test_one_change_makes_one_portion_anew() -> None:
 def test_a_list_that_is_empty_has_none() -> None:
     before, _ = made(listed({"a": 1}), [])
     assert made([], before) == ([], 0)
+
+
+class Seen(list[Entry]):
+    """How many entries were looked at."""
+
+    looks = 0
+
+    def __getitem__(self, at: SupportsIndex | slice) -> Any:
+        found = super().__getitem__(at)
+        self.looks += len(found) if isinstance(found, list) else 1
+        return found
+
+
+def test_of_a_long_list_no_more_is_looked_at_than_the_next_portion_needs() -> None:
+    entries = Seen(listed({f"k{number:05}": number + 1 for number in range(5000)}))
+    whole, _ = made(entries, [])
+    for before in ([], whole, whole[:1]):
+        entries.looks = 0
+        next(parts(entries, before, PORTION_BYTES))
+        assert entries.looks < 50
+
+
+async def test_others_get_their_turns_while_a_list_that_stays_is_looked_at() -> None:
+    entries = listed({f"k{number:05}": number + 1 for number in range(30_000)})
+    before, _ = made(entries, [])
+    had = 0
+
+    async def count() -> None:
+        nonlocal had
+        while True:
+            await asyncio.sleep(0)
+            had += 1
+
+    async with asyncio.TaskGroup() as group:
+        counting = group.create_task(count())
+        view: Any = None  # nothing is made
+        found = await listforms.portions(listforms.JSON, view, entries, before, pytest.fail)
+        counting.cancel()
+    assert [id(portion) for portion in found] == [id(portion) for portion in before]
+    assert had >= 10
