@@ -77,13 +77,13 @@ class ResourceStorage:
         self._versioned_head = self.head + b'"resourceVersion":"'
         self._upgrade = upgrade
         self.keeps_versions = keeps_versions
-        #: decoded objects have their parts in common
+        #: objects that the cache keeps have their parts in common
         self._shares = (kind.group, kind.plural) == ("", "pods")
         self.cache = WatchCache(
             store,
             self.prefix,
             self.describe,
-            self.decode,
+            self._decode_shared if self._shares else self.decode,
             current=self.current,
             adopt=self._adopt,
             batch=Batch,
@@ -154,7 +154,8 @@ class ResourceStorage:
         return value if found == value else found
 
     def decode(self, value: bytes, revision: int) -> Obj:
-        """The object of a stored value, with its resourceVersion. Raises as ``current``."""
+        """The object of a stored value, with its resourceVersion: the caller's own, but for its managed fields. Raises
+        as ``current``."""
         if not value.startswith(self.head):
             if self.keeps_versions:
                 return self.with_revision(orjson.loads(value), revision)
@@ -162,7 +163,11 @@ class ResourceStorage:
         decoded: Obj = orjson.loads(b'%s%d",%s' % (self._versioned_head, revision, value[self.head_length :]))
         if "managedFields" in decoded["metadata"]:
             SETS.share(decoded["metadata"])
-        return PARTS.pod(decoded) if self._shares else decoded
+        return decoded
+
+    def _decode_shared(self, value: bytes, revision: int) -> Obj:
+        """The same for the cache, whose objects nobody changes."""
+        return PARTS.pod(self.decode(value, revision))
 
     def describe(self, obj: Obj) -> tuple[dict[str, str], dict[str, str]]:
         """Labels and selectable fields: what selectors see of an object."""
