@@ -117,6 +117,18 @@ async def test_what_an_answer_may_hold_is_bounded(client: Any, served: Any) -> N
     assert len((await client.call("Range", **everything, keys_only=True)).kvs) == 8
 
 
+async def test_what_a_refused_transaction_has_written_ends_with_its_lease(client: Any, served: Any) -> None:
+    await served.commit("/n/1", 0, bytes(300_000))
+    client.endpoint._transactions._largest_answer = 250_000
+    lease = (await client.call("LeaseGrant", TTL=60)).ID
+    held = pb.RequestOp(request_put=pb.PutRequest(key=b"/held", value=b"x", lease=lease))
+    code, words = await refusal(client.call("Txn", success=[get("/n/1"), held]))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED and "writes of the same transaction are done" in words
+    assert [kv.lease for kv in (await client.get("/held")).kvs] == [lease]
+    await client.call("LeaseRevoke", ID=lease)
+    assert (await client.get("/held")).count == 0
+
+
 async def test_a_put_tells_what_was_there_and_can_leave_it(client: Any) -> None:
     await client.put("a", "1")
     answer = await client.call("Put", key=b"a", value=b"2", prev_kv=True)

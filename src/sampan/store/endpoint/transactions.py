@@ -111,6 +111,9 @@ class Transactions:
         revisions = await self._store.commit_all(commits) if commits else []
         if revisions:
             base = revisions[0] - 1
+        # At once: what is read after this may be refused, or its caller be gone, and the keys still end with the lease.
+        for commit, revision in zip(commits, revisions, strict=True):
+            self._attach(commit.key, leases.get(commit.key), revision)
         answers, done, room = [], 0, Room(self._largest_answer)
         for op in ops:
             if isinstance(op, pb.RangeRequest):
@@ -120,7 +123,6 @@ class Transactions:
             entry = before[_key(op)]
             previous = key_value(entry, had[entry.key]) if op.prev_kv and entry else None
             if isinstance(op, pb.PutRequest):
-                self._attach(_key(op), leases[_key(op)], revisions[done])
                 done += 1
                 answers.append(pb.ResponseOp(response_put=pb.PutResponse(prev_kv=previous)))
             else:
