@@ -179,6 +179,10 @@ async def test_an_etcd_that_is_in_use_is_refused(blue: Instance, etcd_endpoint: 
     await move(other, f"etcd://{etcd_endpoint}")
     with pytest.raises(ClusterError, match="that etcd holds entries already"):
         await move(blue, f"etcd://{etcd_endpoint}")
+    to = f"etcd://{etcd_endpoint}"
+    with pytest.raises(ClusterError, match="is restored to SQLite, and was not moved on") as error:
+        await moving.move_on(blue, moving.target_of(blue, to, {}), to, clock=CLOCK, progress=Told())
+    assert error.value.fix.startswith(f"`sampan store migrate --to {to} --name blue` moves it on")
     assert again(blue).cluster.store == "sqlite"
 
 

@@ -149,11 +149,11 @@ def join(
         )
         steps_of = [alone] if alone else phases.plan_all(told.skipped_phases, phases.JOIN_PHASES)
         made = asyncio.run(run.run(steps_of))
-    if alone is not None:
-        print(f"[{alone.phase}] Done; `sampan join phase` lists what may come next.")
-        return
     if told.dry_run:
         print(f"Dry run: node {made.node.name!r} would join; nothing was asked for or written.")
+        return
+    if alone is not None:
+        print(f"[{alone.phase}] Done; `sampan join phase` lists what may come next.")
         return
     if told.control_plane is not None:
         print(

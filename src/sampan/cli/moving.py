@@ -147,7 +147,7 @@ def restore(
             return
         asyncio.run(restoring.restore(planned, clock=clock, progress=progress))
         if target is not None:
-            asyncio.run(moving.migrate(planned.instance, target, clock=clock, progress=progress))
+            asyncio.run(moving.move_on(planned.instance, target, to, clock=clock, progress=progress))
     print(f"To start it: `{planned.instance.command('up')}`")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import pytest
 from sampan.api.clock import SystemClock
 from sampan.api.errors import NotFound
 from sampan.client.client import Client
+from sampan.client.kubeconfig import Connection
 from sampan.cluster import pki
+from sampan.cluster.choosing import Given
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.initializing import certificates
+from sampan.cluster.initializing.phases import Step
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
-from sampan.cluster.joining import controlplane
-from sampan.cluster.joining.wanted import ControlPlane
+from sampan.cluster.joining import controlplane, worker
+from sampan.cluster.joining.wanted import ControlPlane, Wanted
 
 KEY = "0f" * 32
 ETCD = ClusterSettings("one", store="etcd", api_address="192.0.2.1", api_port=443)
@@ -133,3 +137,31 @@ async def test_the_ca_of_etcd_is_among_what_is_copied(first: Instance, joining: 
     (copied(first, joining) / "etcd" / "ca.key").unlink()
     with pytest.raises(ClusterError, match=r"etcd/ca\.key is not there"):
         await controlplane.keys(client(None), ControlPlane(), joining, b"")
+
+
+class Quiet:
+    def step(self, text: str) -> None:
+        return
+
+    def warn(self, text: str) -> None:
+        return
+
+
+async def found(connection: Connection) -> Connection:
+    return connection
+
+
+@pytest.mark.parametrize("step", [Step("control-plane-prepare", ("certs",)), Step("kubelet-start")], ids=str)
+async def test_no_ca_is_made_in_place_of_the_clusters_where_a_phase_was_left_out(
+    first: Instance, joining: Instance, monkeypatch: pytest.MonkeyPatch, step: Step
+) -> None:
+    known = Connection("https://192.0.2.1:443", ca_pem=(first.pki / "ca.crt").read_bytes())
+    node = replace(joining.node, roles=("control-plane", "node", "etcd"))
+    wanted = Wanted(endpoint="192.0.2.1:443", token="abcdef.0123456789abcdef", control_plane=ControlPlane())
+    run = worker.Joining(
+        replace(joining, node=node), wanted, Given({}), SystemClock(), Quiet(), timeout_seconds=1, alone=True
+    )
+    monkeypatch.setattr(worker, "find", lambda *_: found(known))
+    with pytest.raises(ClusterError, match=r"needs the cluster's keys, and .*ca\.crt is not there"):
+        await getattr(run, f"_{step.phase.replace('-', '_')}")(step)
+    assert not list(joining.state_root.rglob("*.key"))

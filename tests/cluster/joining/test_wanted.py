@@ -62,10 +62,11 @@ def test_a_file_says_all_that_options_say(tmp_path: Path) -> None:
         (WHOLE.replace("name: m2", "name: [m2]"), "nodeRegistration.name must be a text"),
         (WHOLE.replace("bindPort: 6444", "bindPort: 99999"), "bindPort is no port"),
         (WHOLE.replace("name: m2", "taints: [{keys: a}]"), r"unknown field \"nodeRegistration.taints\[0\].keys"),
+        (WHOLE.replace("name: m2", "taints: [null]"), r"nodeRegistration.taints\[0\] is empty"),
         (WHOLE.replace("1m0s", "soon"), "timeouts.discovery must be a duration"),
         (WHOLE.replace("nodeRegistration:", "nodeRegistration: 3\nx:"), "nodeRegistration must be an object"),
     ],
-    ids=["version", "kind", "yaml", "unknown", "type", "port", "taints", "duration", "object"],
+    ids=["version", "kind", "yaml", "unknown", "type", "port", "taints", "no taint", "duration", "object"],
 )
 def test_what_a_file_has_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ClusterError, match=said):

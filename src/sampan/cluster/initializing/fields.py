@@ -158,6 +158,8 @@ def _check(path: str, value: Any, shape: Shape) -> None:
         if not isinstance(value, list):
             raise Fault(f"{path} must be a list")
         for place, item in enumerate(value):
+            if item is None:
+                raise Fault(f"{path}[{place}] is empty")
             _check(f"{path}[{place}]", item, shape[0])
     elif isinstance(shape, dict):
         if not isinstance(value, dict):

@@ -63,16 +63,8 @@ async def keys(client: Client, wanted: ControlPlane, instance: Instance, ca_pem:
     Raises ClusterError."""
     place = kubernetesdir.pki_directory(instance)
     if not wanted.certificate_key:
-        shared = (*certificates.SHARED, *(certificates.SHARED_ETCD if instance.cluster.manages_etcd else ()))
-        missing = [name for name in shared if not (place / name).is_file()]
-        if not missing:
-            _refuse_another_ca(place / "ca.crt", ca_pem)
-            return {}
-        raise ClusterError(
-            f"a control plane needs the cluster's keys, and {place / missing[0]} is not there",
-            fix="give --certificate-key, as `sampan init phase upload-certs --upload-certs` on a control plane prints "
-            f"it, or copy {', '.join(missing)} from one",
-        )
+        require_keys(instance, ca_pem)
+        return {}
     try:
         key = certificates.parse_key(wanted.certificate_key)
     except ClusterError as error:
@@ -98,6 +90,21 @@ async def keys(client: Client, wanted: ControlPlane, instance: Instance, ca_pem:
                 fix="take it away, once it is known whose it is; then join again",
             )
     return {name: content.decode() for name, content in opened.items()}
+
+
+def require_keys(instance: Instance, ca_pem: bytes) -> None:
+    """What control planes share lies where the instance looks for it: whatever is missing would be made anew, and be
+    another cluster's. Raises ClusterError."""
+    place = kubernetesdir.pki_directory(instance)
+    shared = (*certificates.SHARED, *(certificates.SHARED_ETCD if instance.cluster.manages_etcd else ()))
+    missing = [name for name in shared if not any((each / name).is_file() for each in (place, instance.pki))]
+    if missing:
+        raise ClusterError(
+            f"a control plane needs the cluster's keys, and {place / missing[0]} is not there",
+            fix="give --certificate-key, as `sampan init phase upload-certs --upload-certs` on a control plane prints "
+            f"it, or copy {', '.join(missing)} from one",
+        )
+    _refuse_another_ca(next(path for each in (place, instance.pki) if (path := each / "ca.crt").is_file()), ca_pem)
 
 
 def _refuse_another_ca(path: Path, ca_pem: bytes) -> None:

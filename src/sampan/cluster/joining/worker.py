@@ -97,7 +97,14 @@ class Joining:
             self._known = await find(self._wanted, self._progress)
         if self._known is None:
             urls = servers.read(self.instance).urls or (self.instance.api_url,)
-            self._known = Connection(urls[0], ca_pem=(self.instance.pki / "ca.crt").read_bytes())
+            path = self.instance.pki / "ca.crt"
+            try:
+                self._known = Connection(urls[0], ca_pem=path.read_bytes())
+            except OSError as error:
+                raise ClusterError(
+                    f"cannot read {path}, the CA of the cluster: {fault(error)}",
+                    fix="give the address and the token again: `sampan join phase ... HOST:PORT --token T ...`",
+                ) from error
         return self._known
 
     @property
@@ -118,6 +125,7 @@ class Joining:
             async with asking.connected(known) as client:
                 await self._keep(await _late().keys(client, wish, self.instance, known.ca_pem))
         if step.has("certs"):
+            _late().require_keys(self.instance, (await self._cluster()).ca_pem)
             _late().make_certificates(self.instance, self._clock, self._progress)
         if step.has("kubeconfig"):
             self._progress.step("Writing kubeconfigs")
@@ -129,6 +137,7 @@ class Joining:
             return
         known, instance = await self._cluster(), self.instance
         if self._is_control_plane:
+            _late().require_keys(instance, known.ca_pem)  # download-certs may have been left out
             await _late().begin(instance, known, self._clock, self._progress, self._timeout_seconds)
             return
         if any(not (instance.pki / name).is_file() for name in pki.NODE_FILES):

@@ -16,6 +16,7 @@ from sampan.cluster.etcd import member, members
 from sampan.cluster.instance import Instance
 from sampan.cluster.moving.progress import Progress
 from sampan.store.archive.etcdside import EtcdSide
+from sampan.store.archive.records import ArchiveError
 from sampan.store.etcd.client import Client
 from sampan.store.etcd.layout import Layout
 from sampan.store.protocol import StoreError
@@ -28,7 +29,7 @@ _END_SECONDS = 20.0
 
 @asynccontextmanager
 async def reached(instance: Instance, progress: Progress) -> AsyncIterator[EtcdSide]:
-    """Raises ClusterError."""
+    """Raises ClusterError: it cannot be reached, or was lost."""
     if instance.cluster.manages_etcd and not supervisor.is_running(instance):
         async with _started(instance, progress), _connected(instance) as side:
             yield side
@@ -45,6 +46,8 @@ async def _connected(instance: Instance) -> AsyncIterator[EtcdSide]:
         side = EtcdSide(client, Layout(settings.prefix, settings.strip))
         await side.read_offset()
         yield side
+    except ArchiveError:  # which is of what is in it; nothing is the matter with its members
+        raise
     except StoreError as error:
         raise ClusterError(
             str(error), fix="look at etcd's members (`sampan logs etcd`); most of them must run"

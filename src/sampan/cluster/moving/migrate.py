@@ -39,6 +39,7 @@ _PREFIXES = ("/registry/", "/ranges/")
 _OF_THE_MOMENT = ("/registry/masterleases/",)
 #: an API server's entry that is not renewed has ended by then
 _SERVER_SECONDS = 16.0
+_AS_IT_WAS = "the cluster is as it was"
 _PORT_STEP = 100
 _PORTS = range(2379, 32000, _PORT_STEP)
 
@@ -106,10 +107,22 @@ async def migrate(instance: Instance, target: Instance, *, clock: Clock, progres
             return await _to_sqlite(instance, target, clock, progress)
         except (StoreError, ArchiveError) as error:
             raise ClusterError(
-                f"the store was not moved: {error}", fix="the cluster is as it was; the same command goes on"
+                f"the store was not moved: {error}", fix=f"{_AS_IT_WAS}; the same command goes on"
             ) from error
         except OSError as error:
-            raise ClusterError(f"the store was not moved: {fault(error)}", fix="the cluster is as it was") from error
+            raise ClusterError(f"the store was not moved: {fault(error)}", fix=_AS_IT_WAS) from error
+
+
+async def move_on(restored: Instance, target: Instance, to: str, *, clock: Clock, progress: Progress) -> Moved:
+    """The rest of a restore to etcd, whose first half is done. Raises ClusterError that says so."""
+    try:
+        return await migrate(restored, target, clock=clock, progress=progress)
+    except ClusterError as error:
+        first = "" if error.fix.startswith(_AS_IT_WAS) else f"{error.fix}; then "
+        raise ClusterError(
+            f"the backup is restored to SQLite, and was not moved on to etcd: {error.message}",
+            fix=f"{first}`{restored.command(f'store migrate --to {to}')}` moves it on; it can be started as it is, too",
+        ) from error
 
 
 async def _to_etcd(instance: Instance, target: Instance, clock: Clock, progress: Progress) -> Moved:
