@@ -40,8 +40,7 @@ class ImageMounts:
         self._call("snapshots", "view", key, chain_id(layers), unless=_THERE)
         self._call("snapshots", "label", key, "containerd.io/gc.root=image-volume")
         kind, source, options = parse_mount(self._call("snapshots", "mounts", str(target), key))
-        folder, options = _shortened(options)
-        _run("mount", "-t", kind, "-o", ",".join([*options, _FLAGS]), source, str(target), folder=folder)
+        mount_read_only(kind, source, options, target)
 
     def forget(self, key: str) -> None:
         """The view; what was mounted of it is off already."""
@@ -63,6 +62,16 @@ class ImageMounts:
             raise
 
 
+def mount_read_only(kind: str, source: str, options: Sequence[str], target: Path) -> None:
+    """Nobody can write to it by a mount of it with other flags. The only layer of an image is a directory, which its
+    bind mount alone would protect: it becomes an overlay, above the empty ``target``. Raises SnapshotError."""
+    if kind == "bind":
+        kind, folder, options = "overlay", str(target.parent), [f"lowerdir={source}:{target.name}"]
+    else:
+        folder, options = _shortened(options)
+    _run("mount", "-t", kind, "-o", ",".join([*options, _FLAGS]), source, str(target), folder=folder)
+
+
 def chain_id(layers: Sequence[str]) -> str:
     """The name of the snapshot with these layers in it (image specification, ChainID). Pure."""
     found = layers[0]
@@ -79,11 +88,11 @@ def parse_mount(said: str) -> tuple[str, str, list[str]]:
     return words[2], words[3], [option for option in words[6].split(",") if option not in ("ro", "rw")]
 
 
-def _shortened(options: list[str]) -> tuple[str, list[str]]:
+def _shortened(options: Sequence[str]) -> tuple[str, list[str]]:
     """The kernel takes a page of options: layers are named from the directory that all of them are in."""
     layers = next((option for option in options if option.startswith("lowerdir=")), "").removeprefix("lowerdir=")
     if not layers:
-        return "/", options
+        return "/", list(options)
     folder = os.path.commonpath([os.path.dirname(path) for path in layers.split(":")])  # noqa: PTH120 (strings)
     short = ":".join(os.path.relpath(path, folder) for path in layers.split(":"))
     return folder, [f"lowerdir={short}" if option.startswith("lowerdir=") else option for option in options]
