@@ -130,6 +130,7 @@ def test_a_state_that_cannot_be_read_is_none(data: bytes) -> None:
             'some of strictly reserved cpus: "0" are present in defaultCpuSet: "0,2-3"',
         ),
         (True, "2-3", '{"p":{"c":"1"}}', ""),
+        (True, "", '{"p":{"c":"1-3"}}', ""),  # all but the reserved are given
         (True, "0-9", "{}", ""),  # nobody has anything
         (False, "", "{}", ""),
         (False, "0,3", '{"p":{"c":"1-2","d":"2"}}', ""),

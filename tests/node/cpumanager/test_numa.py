@@ -76,13 +76,15 @@ def test_containers_after_an_init_container_are_where_its_processors_are() -> No
 def test_hints_are_what_counting_finds_and_what_is_taken_by_one_lies_within_it(seed: int) -> None:
     chance = random.Random(seed)
     topology = machine(chance.randint(1, 2), chance.randint(1, 2), chance.randint(1, 4), chance.randint(1, 2))
+    places = topology.places
     options = Options(full_cores=chance.random() < 0.3, across_nodes=chance.random() < 0.3)
     policy = StaticPolicy(topology, frozenset(chance.sample(sorted(topology.cpus), 1)), options=options)
     for number in range(12):
         mine = pod(f"p{number}", chance.randint(1, 5))
         container = mine["spec"]["containers"][0]
         count = int(container["resources"]["requests"]["cpu"])
-        free = policy.shared - policy.reserved
+        kept = {places[cpu] for cpu in policy.reserved}
+        free = {cpu for cpu in policy.shared - policy.reserved if not options.full_cores or places[cpu] not in kept}
         found = policy.hints(mine, container)["cpu"]
         assert found is not None
         nodes = sorted({place.node for place in topology.places.values()})
@@ -102,6 +104,13 @@ def test_hints_are_what_counting_finds_and_what_is_taken_by_one_lies_within_it(s
         mine_now = policy.assigned[f"p{number}"]["c0"]
         assert len(mine_now) == count and mine_now <= free
         assert {topology.places[cpu].node for cpu in mine_now} <= set(nodes_of(affinity))
+
+
+def test_halves_of_cores_that_are_reserved_in_part_are_no_cores_of_a_node() -> None:
+    policy, mine = StaticPolicy(machine(1, 2, 2, 2), frozenset({0, 1}), options=Options(full_cores=True)), pod("p", 2)
+    assert offered(policy, mine) == {"cpu": [Hint(0b10, True), Hint(0b11, False)]}
+    policy.allocate(mine, mine["spec"]["containers"][0], 0b01)
+    assert show(policy.assigned["p"]["c0"]) == "2,6"
 
 
 def test_a_node_that_is_smaller_than_a_socket_is_filled_before_the_next() -> None:

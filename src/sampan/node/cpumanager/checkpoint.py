@@ -44,9 +44,9 @@ def misfit(state: State, policy: StaticPolicy) -> str:
     given = [(uid, name, cpus) for uid, each in state.assigned.items() for name, cpus in each.items()]
     if not given:
         return ""
-    if not state.shared:
-        return "default cpuset cannot be empty"
     reserved, strict = policy.reserved, not policy.reserved <= policy.usable
+    if not state.shared and not strict:  # strictly reserved ones are not among them: all others may be given
+        return "default cpuset cannot be empty"
     if strict and reserved & state.shared:
         return (
             f'some of strictly reserved cpus: "{show(reserved & state.shared)}" are present in defaultCpuSet: '

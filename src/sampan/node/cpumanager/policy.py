@@ -16,7 +16,7 @@ from sampan.api.types import Obj
 from sampan.node.cpumanager import allocator, spreading
 from sampan.node.cpumanager.options import Options
 from sampan.node.processors import Cpus, Topology, show
-from sampan.node.topology.hints import Hint, Hints, Mask, mask_of, masks, nodes_of
+from sampan.node.topology.hints import Hint, Hints, Mask, mask_of, masks, nodes_of, with_smallest_preferred
 
 Assignments = Mapping[str, Mapping[str, Cpus]]
 _DEFAULTS = Options()
@@ -63,7 +63,8 @@ class StaticPolicy:
 
     @property
     def _free(self) -> Cpus:
-        return self.shared - self.reserved
+        """For somebody alone. A core that is reserved in part is nobody's whole one."""
+        return self.shared - (self._reserved_cores if self._options.full_cores else self.reserved)
 
     def _given(self) -> Cpus:
         return frozenset(cpu for each in self.assigned.values() for cpus in each.values() for cpu in cpus)
@@ -97,7 +98,7 @@ class StaticPolicy:
             return False
         free, reusable = self._free, self._reusable(pod, name)
         if self._options.full_cores:
-            self._check_alignment(count, len((free | reusable) - self._reserved_cores))
+            self._check_alignment(count, len(free | reusable))
         if count > len(free | reusable):
             raise allocator.TooFew(
                 f"not enough cpus available to satisfy request: requested={count}, available={len(free | reusable)}"
@@ -194,17 +195,16 @@ class StaticPolicy:
                 least = min(least, len(nodes))
             if kept_on & ~mask == 0 and sum(len(there.get(node, ())) for node in nodes) >= count:
                 found.append(mask)
-        return [Hint(mask, mask.bit_count() == least or self._fills_sockets(mask, least)) for mask in found]
-
-    def _fills_sockets(self, mask: Mask, least: int) -> bool:
-        """Of no more sockets than such a request needs, where sockets are what counts."""
         if not self._options.by_socket:
-            return False
-        cpus = self.topology.cpus
-        nodes_each = len(self.topology.by_node(cpus)) // max(len(self.topology.by_socket(cpus)), 1)
-        by_node = self.topology.by_node(cpus)
-        sockets = {socket for node in nodes_of(mask) for socket in self.topology.by_socket(by_node[node])}
-        return nodes_each > 0 and len(sockets) == -(-least // nodes_each)
+            return with_smallest_preferred(found, least)
+        # Of no more sockets than such a request needs: sockets are what counts.
+        on = {node: set(self.topology.by_socket(cpus)) for node, cpus in all_.items()}
+        nodes_each = len(all_) // max(len(set().union(*on.values())), 1)
+        sockets = -(-least // nodes_each) if nodes_each else 0
+        return [
+            Hint(mask, mask.bit_count() == least or len(set().union(*(on[node] for node in nodes_of(mask)))) == sockets)
+            for mask in found
+        ]
 
     # Giving back.
 
