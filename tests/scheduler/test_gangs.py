@@ -9,6 +9,7 @@ import pytest
 
 from sampan.api.resources import POD_GROUPS, PODS
 from sampan.api.resources import PRIORITY_CLASSES as PRIORITY
+from sampan.scheduler.framework import Verdicts
 
 SERVER = {"runtime_config": "scheduling.k8s.io/v1beta1=true", "feature_gates": "GenericWorkload=true"}
 
@@ -234,3 +235,60 @@ async def test_a_gang_larger_than_the_places_for_bindings_is_bound(gangs):
         for name in names:
             await cluster.add_member(name)
         await cluster.all_placed(*names)
+
+
+async def test_a_pod_that_goes_makes_way_for_others_of_its_gang(gangs):
+    async with gangs() as cluster:
+        await cluster.add_node("a", cpu="2")
+        await cluster.add_group(least=2)
+        await cluster.add_member("big", cpu="2")
+        await cluster.add_member("m0")
+        await cluster.group_condition("False")
+        await cluster.add_member("m1")
+        await cluster.unschedulable("m1")
+        await cluster.client.delete(PODS, "big", "default")
+        await cluster.all_placed("m0", "m1")
+
+
+async def test_no_node_is_kept_for_a_gang_that_cannot_have_what_it_needs_any_more(gangs):
+    async with gangs() as cluster:
+        await cluster.add_node("a", cpu="1")
+        await cluster.add_node("b", cpu="1")
+        on_b = {"nodeSelector": {"kubernetes.io/hostname": "b"}}
+        await cluster.add_pod("low", cpu="1", terminationGracePeriodSeconds=600, **on_b)
+        await cluster.scheduled("low")
+        await cluster.add_class("high")
+        high = {"priorityClassName": "high"}
+        await cluster.add_group(least=2, **high)
+        await cluster.add_member("m0", **high)
+        await cluster.add_member("m1", **high)
+        pods = cluster.pods
+
+        def promised():
+            return {
+                (pods.get("default", name) or {}).get("status", {}).get("nominatedNodeName") for name in ("m0", "m1")
+            }
+
+        await pods.wait_until(lambda: promised() == {"a", "b"})
+        await cluster.client.delete(PODS, "m1", "default")
+        await pods.wait_until(lambda: promised() == {None})
+        assert not cluster.scheduler.cluster.nominated
+        await cluster.add_pod("alone", cpu="1", **high)
+        assert (await cluster.scheduled("alone"))["spec"]["nodeName"] == "a"
+
+
+async def test_a_gang_is_told_what_it_lacks_though_the_table_of_verdicts_was_renewed(gangs, monkeypatch):
+    monkeypatch.setattr(Verdicts, "LIMIT", 1)
+    async with gangs() as cluster:
+        await cluster.add_node("a", cpu="1")
+        await cluster.add_node("b", unschedulable=True)
+        await cluster.add_node("c", taints=[{"key": "k", "effect": "NoSchedule"}])
+        await cluster.add_class("patient", preemptionPolicy="Never")
+        patient = {"priorityClassName": "patient"}
+        await cluster.add_group(least=2, **patient)
+        await cluster.add_member("m0", cpu="2", **patient)
+        await cluster.add_member("m1", nodeSelector={"z": "y"}, **patient)
+        told = await cluster.unschedulable("m0")
+        assert "Insufficient cpu" in told["message"]
+        await cluster.add_pod("alone", cpu="1")
+        await cluster.scheduled("alone")

@@ -21,7 +21,7 @@ from sampan.scheduler.framework import Code, Event, PreEnqueuePlugin
 from sampan.scheduler.podgroups import GANG, GANG_ALONE, GroupKey, PodGroups, key_of
 from sampan.scheduler.podinfo import DEFAULT_SCHEDULER, PodInfo
 from sampan.scheduler.profile import Profile
-from sampan.scheduler.queue import QueuedPod, SchedulingQueue
+from sampan.scheduler.queue import Place, QueuedPod, SchedulingQueue
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +88,15 @@ class Changes:
 
     def _pod_pending(self, pod: PodInfo, previous: Obj | None) -> None:
         item = self._queue.find(pod.uid)
-        if self._cluster.is_assumed(pod.uid):
+        if self._cluster.is_assumed(pod.uid) and item is None:
             return
+        # One that is assumed and in the queue is being tried with its group: that is told what it is now.
         if pod.terminating:
             self._queue.remove(pod.uid)
             return
-        if pod.nominated_node:
+        if self._cluster.is_assumed(pod.uid):
+            pass
+        elif pod.nominated_node:
             self._cluster.nominate(pod, pod.nominated_node)
         elif previous is not None and text(part(previous, "status"), "nominatedNodeName"):
             self._cluster.nominate(pod, "")
@@ -130,6 +133,9 @@ class Changes:
             return
         if gone or pod.terminating:
             self._groups.drop_pod(key, pod.uid)
+            item = self._queue.find(pod.uid)
+            if item is not None and item.place is not Place.GATED and self._groups.may_differ(key):
+                self._try_rest(key)
         elif self._groups.put_pod(key, pod):
             self._let_in(key)
 
@@ -147,6 +153,16 @@ class Changes:
             self.look_again(pod.obj)
         for item in self._queue.in_group((GANG, key)):
             self._queue.requeue(item)
+
+    def _try_rest(self, key: GroupKey) -> None:
+        """One of its pods that waited has gone: it may have been in the way of the others. Whichever of them is tried
+        takes all along."""
+        assert self._groups is not None
+        for pod in self._groups.members(key):
+            item = self._queue.find(pod.uid)
+            if item is not None and item.place is not Place.GATED:
+                self._queue.requeue(item)
+                return
 
     # Nodes and namespaces
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from sampan.api.clock import Random
 from sampan.scheduler.binding import Bindings
@@ -17,7 +17,7 @@ from sampan.scheduler.cache import Cluster
 from sampan.scheduler.framework import Code, Status
 from sampan.scheduler.groupcycle import GroupDecision, Member, place, still_there, take_back
 from sampan.scheduler.outcomes import Outcomes, Waiting
-from sampan.scheduler.podgroups import GANG, Group, GroupKey, PodGroups, fault_of, key_of, may_preempt
+from sampan.scheduler.podgroups import GANG, GANG_ALONE, Group, GroupKey, PodGroups, fault_of, key_of, may_preempt
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.preempting import Outcome
 from sampan.scheduler.profile import Profile
@@ -27,8 +27,12 @@ from sampan.scheduler.reporter import Reporter
 #: victims for a pod
 Search: TypeAlias = Callable[[PodInfo, Profile], Awaitable[Outcome]]
 
+ASKS_OTHERS: Final = "pods of a gang are not scheduled where an extender is to be asked about them"
+
 
 class Gangs:
+    """``asks_others``: whether an extender would have to be asked about a pod."""
+
     def __init__(
         self,
         groups: PodGroups,
@@ -39,9 +43,11 @@ class Gangs:
         outcomes: Outcomes,
         reporter: Reporter,
         search: Search,
+        asks_others: Callable[[PodInfo], bool],
     ) -> None:
         self._groups, self._cluster, self._queue, self._bindings = groups, cluster, queue, bindings
         self._random, self._outcomes, self._reporter, self._search = random, outcomes, reporter, search
+        self._asks_others = asks_others
 
     def group_of(self, pod: PodInfo) -> tuple[GroupKey, Group | None] | None:
         """None: it is tried alone. A group that is not there any more lets nobody be tried."""
@@ -55,26 +61,34 @@ class Gangs:
         """Decides on all pods of the gang that wait; True when bindings were started, the first in the place that the
         caller took."""
         items = self._waiting(item, key)
-        if fault := fault_of(group, (each.pod for each in items)):
+        fault = fault_of(group, (each.pod for each in items))
+        if fault or any(self._asks_others(each.pod) for each in items):
+            fault = fault or ASKS_OTHERS
             self._all_wait(items, profile, group, Status(Code.UNRESOLVABLE, (fault,), GANG))
             return False
         members = self._groups.members(key)
         scheduled = sum(bool(self._cluster.node_of(pod.uid)) for pod in members)
         search = (lambda pod: self._search(pod, profile)) if may_preempt(members) else None
+        table = self._cluster.verdicts
         try:
             found = await place(items, group, scheduled, profile, self._cluster, self._random, search)
         except Exception as error:
             for each in filter(self._is_tried, items):
                 self._outcomes.raised(each, each.pod, profile, error)
             return False
-        if found.status.code is not Code.SUCCESS:
-            take_back(found, profile, self._cluster)
-            self._nobody_placed(found, group, profile)
-            return False
-        if found.paused and not still_there(found, self._cluster, self._is_tried):
+        if table is not self._cluster.verdicts:
+            for member in found.members:  # their numbers mean nothing any more
+                member.decision = member.decision and replace(member.decision, verdicts=None)
+        acts = found.makes_room or found.status.code is Code.SUCCESS
+        if acts and found.paused and not still_there(found, self._cluster, self._is_tried):
+            found.makes_room = False  # what it needs is another thing now: nobody has to go for this
             take_back(found, profile, self._cluster)
             for each in filter(self._is_tried, items):
                 self._queue.retry(each)
+            return False
+        if found.status.code is not Code.SUCCESS:
+            take_back(found, profile, self._cluster)
+            self._nobody_placed(found, group, profile)
             return False
         self._reporter.group(group.obj, found.status)
         await self._bind(found, profile)
@@ -123,9 +137,10 @@ class Gangs:
         nominated: str | None = None
         if makes_room:
             nominated = member.node or member.promised or None
-        elif plan is not None and not plan.keep:
+        else:  # no node is kept for a part of what the group needs
             nominated = ""
             self._cluster.nominate(member.pod, "")
+        member.item.again = member.item.again or member.outdated
         if member.refused is not None:
             plugins, message = frozenset((member.refused.plugin,)), member.refused.message
         elif decision is not None and not decision.node:
@@ -133,10 +148,11 @@ class Gangs:
                 decision = replace(decision, post_filter=plan.message)
             plugins, message = decision.plugins(), decision.message
         else:
-            plugins, message = frozenset((GANG,)), status.message
+            plugins, message = GANG_ALONE, status.message
         self._outcomes.wait(member.item, profile, Waiting(plugins, message, decision, plan, nominated))
 
     def _all_wait(self, items: Sequence[QueuedPod], profile: Profile, group: Group, status: Status) -> None:
         self._reporter.group(group.obj, status)
         for each in items:
-            self._outcomes.wait(each, profile, Waiting(frozenset((GANG,)), status.message))
+            self._cluster.nominate(each.pod, "")
+            self._outcomes.wait(each, profile, Waiting(GANG_ALONE, status.message, nominated=""))

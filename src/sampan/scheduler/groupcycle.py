@@ -40,7 +40,8 @@ _STRETCH: Final = 4
 @dataclass(slots=True)
 class Member:
     """``decision`` None: it was not tried. ``refused``: what a Reserve plug-in said of the node. ``held``: is assumed
-    there. ``nominated``: the node that was promised to it before. ``preemption``: what may be done for it."""
+    there. ``nominated``: the node that was promised to it before. ``preemption``: what may be done for it.
+    ``outdated``: that was found, and does not hold any more."""
 
     item: QueuedPod
     pod: PodInfo
@@ -49,6 +50,7 @@ class Member:
     held: bool = False
     nominated: str = ""
     preemption: Preemption | None = None
+    outdated: bool = False
 
     @property
     def promised(self) -> str:
@@ -123,7 +125,7 @@ async def _make_room(found: GroupDecision, lacking: int, cluster: Cluster, searc
         member.nominated = cluster.nominated.get(member.pod.uid, (member.pod, ""))[1]
         outcome = await search(member.pod)
         found.paused = found.paused or outcome.paused
-        member.preemption = outcome.found
+        member.preemption, member.outdated = outcome.found, outcome.outdated
         if member.promised:
             cluster.nominate(member.pod, member.promised)
             lacking -= 1
@@ -147,13 +149,15 @@ def _try(member: Member, profile: Profile, cluster: Cluster, random: Random) -> 
 
 
 def still_there(found: GroupDecision, cluster: Cluster, is_tried: Callable[[QueuedPod], bool]) -> bool:
-    """Whether every pod that was placed, and its node, are there still, and no pod wants something else now."""
+    """Whether every pod that has a place or is to get one, and its node, are there still, and no pod wants something
+    else now."""
     return all(
         is_tried(member.item)
         and not (member.item.again and member.item.pod is not member.pod)
-        and cluster.is_assumed(member.pod.uid)
-        and member.node in cluster.nodes.slot_of
-        for member in found.placed
+        and (not member.held or cluster.is_assumed(member.pod.uid))
+        and (member.node or member.promised) in cluster.nodes.slot_of
+        for member in found.members
+        if member.held or member.promised
     )
 
 

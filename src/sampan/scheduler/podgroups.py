@@ -88,6 +88,12 @@ class PodGroups:
         members = self._members.get(key, {})
         return [members[uid] for uid in self._held.pop(key) if uid in members]
 
+    def may_differ(self, key: GroupKey) -> bool:
+        """Whether a try of this gang may end otherwise than before, once a pod of it has gone: enough are left, or
+        for the first time too few."""
+        group = self._groups.get(key)
+        return group is not None and group.gang and len(self._members.get(key, ())) >= group.least - 1
+
     # What informers say
 
     def put(self, obj: Obj) -> bool:

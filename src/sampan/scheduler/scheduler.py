@@ -53,9 +53,9 @@ from sampan.scheduler.framework import (
     QueueSortPlugin,
     Verdicts,
 )
-from sampan.scheduler.outcomes import Outcomes, Waiting
+from sampan.scheduler.outcomes import Outcomes
 from sampan.scheduler.plugins.gangscheduling import GangScheduling
-from sampan.scheduler.podgroups import GANG_ALONE, PodGroups
+from sampan.scheduler.podgroups import PodGroups
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.preempting import Outcome, preempt
 from sampan.scheduler.profile import Profile
@@ -212,6 +212,7 @@ class Scheduler:
                 self._outcomes,
                 self._reporter,
                 self._search,
+                lambda pod: self._extenders is not None and bool(self._extenders.interested(pod)),
             )
         self._storage_changes = StorageChanges(
             self.cluster.storage, self.queue, self._pods, self._claims, self._classes
@@ -323,10 +324,6 @@ class Scheduler:
             key, group = named
             if group is None:
                 self._changes.look_again(pod.obj)  # its group has gone: it waits for another of that name
-                return False
-            if self._extenders is not None and self._extenders.interested(pod):
-                why = "pods of a gang are not scheduled where an extender is to be asked about them"
-                self._outcomes.wait(item, profile, Waiting(GANG_ALONE, why))
                 return False
             return await self._gangs.attempt(item, key, group, profile)
         if self._extenders is not None and (self._extenders.interested(pod) or self._extenders.preempting(pod)):
