@@ -391,3 +391,7 @@ def test_steps_end_with_a_cross_when_they_fail(capsys: pytest.CaptureFixture[str
         progress.step("two")
         raise ValueError("no")
     assert [line.split(" (")[0] for line in capsys.readouterr().out.splitlines()] == [" ✓ one", " ✗ two"]
+
+
+def test_an_old_store_that_is_not_there_is_not_said_to_be_gone(run: Run, stopped: instances.Instance) -> None:
+    assert run("store", "migrate", "--name", stopped.name, "--delete-old") == (0, "There is no old store of a move\n")

@@ -189,6 +189,14 @@ def test_an_endpoint_that_cannot_be_is_refused_by_name(blue: Instance, address: 
         wanted.validate()
 
 
+def test_an_address_that_the_machine_has_not_is_told_before_anything_starts(blue: Instance) -> None:
+    def told(address: str) -> list[str]:
+        return [each.what for each in preflight._ports(at(blue, address)) if each.name == "EtcdEndpoint"]
+
+    assert told("192.0.2.77:12379") == ["--etcd-endpoint: 192.0.2.77 is no address of this machine"]
+    assert told("127.0.0.1:12379") == told("0.0.0.0:12379") == []
+
+
 def test_a_stopped_cluster_takes_and_loses_it_and_another_cluster_may_not_have_its_port(blue: Instance) -> None:
     blue = at(blue, "127.0.0.1:12379")
     given = choosing.Given({"--etcd-endpoint": ""})
@@ -196,6 +204,7 @@ def test_a_stopped_cluster_takes_and_loses_it_and_another_cluster_may_not_have_i
     assert not without.node.etcd_endpoint
     green = nameless("green")
     same = choosing.Given({"--etcd-endpoint": blue.node.etcd_endpoint})
-    with pytest.raises(ClusterError, match=r"--etcd-endpoint .* belongs to cluster 'blue'"):
+    with pytest.raises(ClusterError, match=r"--etcd-endpoint .* belongs to cluster 'blue'") as refused:
         choosing.choose(green, same, choosing.Machine(others=(blue,)))
+    assert refused.value.fix == "give another port", "without the option there is no endpoint"
     assert not migrate.target_of(blue, "etcd://127.0.0.1:1", {}).node.etcd_endpoint

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from situations import pod, workload
 
+from sampan.api.resources import PODS
 from sampan.api.types import Obj
 from sampan.why import fixes, reader
 from sampan.why.dump import Dump
@@ -84,6 +85,22 @@ def test_a_member_of_a_gang_waits_for_its_group_and_for_enough_of_its_pods() -> 
     assert missing.sentence == "Pod default/m0 waits for the PodGroup ranks, which does not exist."
     (few,) = explain([member("m0"), member("m1"), group], "pod/m0").causes
     assert few.sentence == "Pod default/m0 waits for more pods of its gang: 2 of 3 are there."
+    (asked,) = explain([member("m0"), member("m1"), group], "podgroup/ranks").causes
+    assert asked.rule == "members"
+    assert asked.sentence == "PodGroup default/ranks waits for more pods: 2 of 3 are there."
+    gangs = [member(f"m{number}") | {"status": SAID} for number in range(3)]
+    kept = explain([*gangs, group, LARGE], "podgroup/ranks").causes
+    assert kept and all("no device" in each.sentence + " ".join(each.evidence) for each in kept)
+
+
+def test_a_manifest_to_make_anew_repeats_nothing_of_what_was_applied() -> None:
+    applied = {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}
+    made = pod()
+    assert "annotations" not in fixes.pod_manifest(PODS, {**made, "metadata": {"name": "p", **applied}})["metadata"]
+    applied["annotations"]["team"] = "a"
+    assert fixes.pod_manifest(PODS, {**made, "metadata": {"name": "p", **applied}})["metadata"]["annotations"] == {
+        "team": "a"
+    }
 
 
 def waiting(reason: str, message: str) -> Obj:

@@ -264,7 +264,8 @@ def migrate(
             moved = asyncio.run(moving.migrate(instance, target, clock=SystemClock(), progress=progress))
         print(f"{moved.records:,} entries, every one compared; revision {moved.before:,} became {moved.after:,}")
     if delete_old:
-        print(f"{moving.delete_old(instance) / 1e6:,.1f} MB of the old store are gone")
+        gone = moving.delete_old(instance)
+        print(f"{gone / 1e6:,.1f} MB of the old store are gone" if gone else "There is no old store of a move")
     elif to:
         print(f"The old store is kept: `{instance.command('store migrate')} --delete-old` removes it")
     if to:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
@@ -199,18 +199,21 @@ def change(instance: Instance, given: Given, machine: Machine, *, running: bool)
     return wanted
 
 
+_CHOSEN: Final = "leave the option out and a free one is chosen"
+
+
 def refuse_clash(instance: Instance, others: Iterable[Instance]) -> None:
     """Raises ClusterError when an instance has a port or an address that another one has."""
     for other in others:
         for option, port in _ports(instance).items():
             low, high = other.cluster.node_ports
             if port in _ports(other).values() or low <= port <= high:
-                raise _clash(instance, f"{option} {port}", other, "leave the option out and a free one is chosen")
+                # Nothing chooses that one: without the option there is no endpoint.
+                free = "give another port" if option == "--etcd-endpoint" else _CHOSEN
+                raise _clash(instance, f"{option} {port}", other, free)
         (low, high), (below, above) = instance.cluster.node_ports, other.cluster.node_ports
         if (low <= above and below <= high) or any(low <= port <= high for port in _ports(other).values()):
-            raise _clash(
-                instance, f"--node-port-range {low}-{high}", other, "leave the option out and a free one is chosen"
-            )
+            raise _clash(instance, f"--node-port-range {low}-{high}", other, _CHOSEN)
         for option, text in _ranges(instance).items():
             for theirs in _networks(other):
                 if any(overlap(mine, theirs) for mine in _read(text)):

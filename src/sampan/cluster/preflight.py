@@ -246,6 +246,7 @@ def _ports(instance: Instance) -> Iterable[Problem]:
         }
     if instance.node.etcd_endpoint:
         options[instance.node.etcd_endpoint_port] = "--etcd-endpoint"
+        yield from _endpoint_address(instance.node.etcd_endpoint)
     for port, option in options.items():
         if not _port_is_free(port):
             yield Problem(
@@ -253,6 +254,20 @@ def _ports(instance: Instance) -> Iterable[Problem]:
                 f"stop it, or choose another with {option}",
                 name=f"Port-{port}",
             )
+
+
+def _endpoint_address(listen: str) -> Iterable[Problem]:
+    host = listen.rpartition(":")[0].strip("[]")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                yield Problem(
+                    f"--etcd-endpoint: {host} is no address of this machine",
+                    "give one that it has (`ip address`); 127.0.0.1 is for this machine alone",
+                    name="EtcdEndpoint",
+                )
 
 
 def _port_is_free(port: int) -> bool:

@@ -18,6 +18,7 @@ _OF_THE_SERVER: Final = (
     "uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink", "deletionTimestamp",
     "deletionGracePeriodSeconds", "ownerReferences",
 )  # fmt: skip
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def command(action: Action) -> str:
@@ -82,6 +83,10 @@ def manifest(resource: Resource, obj: Obj) -> Obj:
     rest = {name: value for name, value in obj.items() if name not in ("metadata", "status", "apiVersion", "kind")}
     whole = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta, **rest}
     found: Obj = deep_copy(whole)
+    # What was applied before is no longer so, and `kubectl apply` writes it anew.
+    annotations = found["metadata"].get("annotations")
+    if annotations and annotations.pop(_LAST_APPLIED, None) is not None and not annotations:
+        del found["metadata"]["annotations"]
     shorten(found)
     return found
 

@@ -22,6 +22,9 @@ from sampan.why.table import Found, rule
 from sampan.why.templates import change, holder
 from sampan.why.world import Query, World
 
+#: Pods of a gang wait for what is alike.
+_FOLLOWED = 3
+
 
 @rule("gate", PODS, says="scheduling gates")
 def gate(world: World, pod: Obj) -> Found:
@@ -74,6 +77,24 @@ def group(world: World, pod: Obj) -> Found:
             Fix(f"create the other pods, or lower minCount of PodGroup {name}"),
             rank=1,
         )
+
+
+@rule("members", POD_GROUPS, says="pods of the group that wait")
+def members(world: World, group: Obj) -> Found:
+    """What keeps a gang is told of its pods, once enough of them are there."""
+    ref = ref_of(POD_GROUPS, group)
+    pods = [each for each in world.all(PODS, ref.namespace) if _group_of(each) == ref.name and not is_terminal(each)]
+    least = whole(part(part(part(group, "spec"), "schedulingPolicy"), "gang"), "minCount") or 0
+    if len(pods) < least and not world.cut(PODS, ref.namespace):
+        yield Cause(
+            f"{ref.place} waits for more pods: {len(pods)} of {least} are there.",
+            (f"spec.schedulingPolicy.gang.minCount is {least}",),
+            Fix("create the other pods, or lower minCount"),
+            rank=1,
+        )
+        return
+    for pod in [each for each in pods if waits(each)][:_FOLLOWED]:
+        yield Lead(ref_of(PODS, pod), "has")
 
 
 def _group_of(pod: Obj) -> str:
