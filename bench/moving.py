@@ -25,7 +25,8 @@ from sampan.cluster.instance import Instance, nameless
 from sampan.cluster.moving import migrate as moving
 from sampan.cluster.moving import restore as restoring
 from sampan.cluster.moving.backup import back_up
-from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import ClusterSettings
 from sampan.store.sqlite import SqliteStore
 
 T = TypeVar("T")

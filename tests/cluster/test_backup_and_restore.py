@@ -20,7 +20,8 @@ from sampan.cluster.moving import restore as restoring
 from sampan.cluster.moving import upkeep
 from sampan.cluster.moving.backup import back_up
 from sampan.cluster.moving.exchange import put_in_place
-from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import ClusterSettings
 from sampan.store.protocol import Compacted
 from sampan.store.sqlite import SqliteStore
 

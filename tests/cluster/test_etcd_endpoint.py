@@ -22,7 +22,8 @@ from sampan.cluster.errors import ClusterError
 from sampan.cluster.etcd import endpoint
 from sampan.cluster.instance import Instance, nameless
 from sampan.cluster.moving import migrate
-from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import ClusterSettings
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.store.archive.format import verify

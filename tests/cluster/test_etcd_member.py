@@ -13,8 +13,9 @@ from sampan.cluster import choosing, processes, supervisor
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.etcd import member, members
 from sampan.cluster.instance import Instance, nameless
+from sampan.cluster.nodesettings import ROLES, NodeSettings
 from sampan.cluster.processes import Process
-from sampan.cluster.settings import ROLES, ClusterSettings, NodeSettings
+from sampan.cluster.settings import ClusterSettings
 from sampan.store.etcd.client import Client
 from sampan.store.etcd.settings import EtcdSettings
 

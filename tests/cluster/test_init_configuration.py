@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from sampan.cluster.endpoints import split_endpoint
 from sampan.cluster.errors import ClusterError, WrongUsage
 from sampan.cluster.initializing import configuration, documents, phases, preflight
 from sampan.cluster.initializing.configuration import Configuration
 from sampan.cluster.preflight import Problem
-from sampan.cluster.settings import ClusterSettings, split_endpoint
+from sampan.cluster.settings import ClusterSettings
 
 V4 = """
 apiVersion: kubeadm.k8s.io/v1beta4

@@ -12,7 +12,8 @@ import pytest
 
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance, load, nameless, names
-from sampan.cluster.settings import NAME, ClusterSettings, NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import NAME, ClusterSettings
 
 
 @pytest.mark.parametrize(

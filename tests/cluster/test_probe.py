@@ -8,7 +8,8 @@ import pytest
 
 from sampan.cluster import probe
 from sampan.cluster.instance import Instance
-from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import ClusterSettings
 
 
 @pytest.mark.parametrize(("began", "ready"), [(None, True), ("10:00:00.9", True), ("10:00:01.0", False)])

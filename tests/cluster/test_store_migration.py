@@ -24,7 +24,8 @@ from sampan.cluster.moving import migrate as moving
 from sampan.cluster.moving import restore as restoring
 from sampan.cluster.moving.backup import back_up, back_up_etcd
 from sampan.cluster.moving.etcd import reached
-from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import ClusterSettings
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.store.archive.building import build

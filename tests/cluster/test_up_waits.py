@@ -9,7 +9,8 @@ import pytest
 
 from sampan.cluster import probe, up
 from sampan.cluster.instance import Instance
-from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import ClusterSettings
 
 SAID = "2026-01-01T10:00:00Z"
 

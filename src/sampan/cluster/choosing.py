@@ -19,8 +19,9 @@ from typing import Any, Final
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
+from sampan.cluster.nodesettings import NodeSettings
 from sampan.cluster.ranges import Network, overlap, read
-from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.cluster.settings import ClusterSettings
 from sampan.records import dataclass
 
 #: Fields of the settings, by the option that gives them.

@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 
 import orjson
 
+from sampan.cluster.endpoints import join_endpoint
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.settings import DEFAULT_NAME, NAME, ClusterSettings, NodeSettings, join_endpoint
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import DEFAULT_NAME, NAME, ClusterSettings
 from sampan.records import dataclass
 
 __all__ = ["DEFAULT_NAME", "ClusterSettings", "Instance", "NodeSettings", "load", "nameless", "names"]

@@ -41,7 +41,7 @@ from sampan.cluster.choosing import Given
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.etcd import member as etcd_member
 from sampan.cluster.instance import Instance
-from sampan.cluster.settings import NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
 
 #: Between two looks at something that is about to be there.
 LOOK_SECONDS = 0.04

@@ -14,7 +14,8 @@ from sampan.api.types import Obj
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.initializing.objects import KUBELET_KEY
-from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import ClusterSettings
 from sampan.node.kubeletconfig import reading
 
 #: ConfigMap in kube-system, and its key, with the settings that all machines of a cluster share

@@ -31,7 +31,8 @@ from sampan.cluster.initializing import certificates, marking
 from sampan.cluster.instance import Instance
 from sampan.cluster.joining import asking, discovery
 from sampan.cluster.joining.wanted import ControlPlane
-from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import ClusterSettings
 from sampan.cluster.up import Progress
 from sampan.store.etcd.client import Client as EtcdClient
 from sampan.store.protocol import StoreError

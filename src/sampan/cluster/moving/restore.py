@@ -27,7 +27,8 @@ from sampan.cluster.moving.backup import CERTIFICATES
 from sampan.cluster.moving.etcd import reached
 from sampan.cluster.moving.exchange import free_name, put_in_place, unused
 from sampan.cluster.moving.progress import Progress, counting
-from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.cluster.nodesettings import NodeSettings
+from sampan.cluster.settings import ClusterSettings
 from sampan.records import dataclass
 from sampan.store.archive.building import build
 from sampan.store.archive.format import Archive, verify
