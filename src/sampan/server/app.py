@@ -7,14 +7,11 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
-
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan import keeping
 from sampan.api import enablement
@@ -32,7 +29,7 @@ from sampan.api.resources import (
 )
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
-from sampan.metrics.families import Family
+from sampan.server import parts
 from sampan.server.admission.chain import build_chain
 from sampan.server.admission.configuration import load as admission_settings
 from sampan.server.admission.namespace_lifecycle import NamespaceLifecycle
@@ -41,13 +38,12 @@ from sampan.server.admission.optional.namespaces import namespace_maker
 from sampan.server.admission.quota.ledger import Ledger
 from sampan.server.admission.quota.quotas import StoredQuotas
 from sampan.server.admission.webhooks import webhook_plugins
-from sampan.server.aggregation.aggregator import AggregationConfig, Aggregator
+from sampan.server.aggregation.aggregator import Aggregator
 from sampan.server.aggregation.counting import copy_of
 from sampan.server.aggregation.hosted import Hosted
 from sampan.server.aggregation.openapi import AggregatedOpenApi
 from sampan.server.aggregation.registering import Registrar
-from sampan.server.aggregation.services import ClusterAddresses, Endpoints, Resolver
-from sampan.server.allocators.allocations import Allocations
+from sampan.server.aggregation.services import Resolver
 from sampan.server.authn.bootstraptokens import BootstrapTokens
 from sampan.server.authn.frontproxy import front_proxy
 from sampan.server.authn.impersonation import impersonate
@@ -70,17 +66,12 @@ from sampan.server.discovery.handlers import DiscoveryHandlers
 from sampan.server.discovery.openapi import OpenApi, OpenApiHandlers
 from sampan.server.discovery.router import Answer, NonResourceHandlers
 from sampan.server.extensions.controller import Extensions
-from sampan.server.extensions.room import RoomForDefinitions
-from sampan.server.extensions.status import CRDS
 from sampan.server.flowheaders import FlowHeaders
 from sampan.server.health import Health
-from sampan.server.hooks import Hooks
 from sampan.server.horizon import INTERVAL_SECONDS, Horizon
 from sampan.server.http import HttpServer, TlsFiles
 from sampan.server.kinds import OWN_VERBS
-from sampan.server.kinds.adminaccess import AdminAccess
 from sampan.server.kinds.computed import review
-from sampan.server.kinds.phases import PhaseTimes
 from sampan.server.kinds.quotas import quota_status
 from sampan.server.lists import ListMemo
 from sampan.server.local import LocalTransport
@@ -89,7 +80,7 @@ from sampan.server.observed import ServerState, own_address
 from sampan.server.openapi.files import OpenApiFiles
 from sampan.server.openapi.merged import MergedOpenApi
 from sampan.server.opening import open_store
-from sampan.server.pipeline import Limits, Pipeline, Stages
+from sampan.server.pipeline import Pipeline, Stages
 from sampan.server.progress import Progress
 from sampan.server.readnow import ReadsNow, no_fault
 from sampan.server.render import Renderer
@@ -100,10 +91,9 @@ from sampan.server.rest import router
 from sampan.server.rest.context import Connector, RestContext, anywhere
 from sampan.server.reviews import Reviewer
 from sampan.server.secrettokens import SecretTokens
-from sampan.server.streaming.handlers import StreamingHandlers
 from sampan.server.streaming.tls import NodeTls, node_tls
 from sampan.server.surface import Surface, SurfaceReader, Surfaces
-from sampan.server.tokens import OpenIdDocuments, TokenIssuer
+from sampan.server.tokens import TokenIssuer
 from sampan.server.watching import Watching
 from sampan.server.webhooks.client import WebhookClient
 from sampan.server.write import SERVER_USER
@@ -262,22 +252,11 @@ class Server:
         self._reader = SurfaceReader(self._surfaces)
         for resource in _ASKED_BY_POLICY:
             self._reader.subscribe(resource, _only_keep)
-        self.allocations = Allocations(
-            self._surfaces.current,
-            self.store,
-            self._reader,
-            config.service_cidr,
-            config.node_port_range,
-            clock=config.clock,
-            random=config.random,
-        )
+        self.allocations = parts.allocations(config, self._surfaces.current, self.store, self._reader)
         stack.callback(self.allocations.close)
         await self.allocations.start()
         if self._openapi is None and config.openapi:
-            self._openapi = self._openapi_files = OpenApiFiles(
-                config.data_dir / "openapi" if config.data_dir else None,
-                options=(config.runtime_config, config.feature_gates),
-            )
+            self._openapi = self._openapi_files = parts.openapi_files(config)
         self._webhooks = WebhookClient(self._way_to_services())
         stack.push_async_callback(self._webhooks.close)
         extensions = Extensions(
@@ -380,7 +359,7 @@ class Server:
 
     def _compose(self, stack: AsyncExitStack) -> None:
         config, reader = self.config, self._reader
-        key = self._signing_key()
+        key = parts.signing_key(config)
         audiences = config.api_audiences or (config.service_account_issuer,)
         self._token_uses = TokenUses(config.clock)
         self.metrics.include(self._token_uses.copy)
@@ -399,13 +378,7 @@ class Server:
         rbac = RbacAuthorizer(reader)
         authorizer = authorizer_of(config.authorization_modes, reader, rbac)
         to_nodes = self._to_nodes = node_tls(config.kubelet_client_cert, config.kubelet_client_key, config.kubelet_ca)
-        streaming = StreamingHandlers(
-            reader,
-            to_nodes,
-            config.random,
-            allow_loopback=config.allow_loopback_proxy,
-            simulated=config.simulated_nodes,
-        )
+        streaming = parts.streaming(config, reader, to_nodes)
         stack.push_async_callback(streaming.close)
         streaming.register(self.connect)
         self.scraper = Scraper(
@@ -417,11 +390,7 @@ class Server:
         )
         metrics_api = ResourceMetricsApi(reader, config.clock, self.scraper.looks)
         self._aggregator = Aggregator(
-            AggregationConfig(
-                proxy_cert=config.proxy_client_cert,
-                proxy_key=config.proxy_client_key,
-                answer_seconds=config.request_timeout_seconds,
-            ),
+            parts.aggregation_config(config),
             reader,
             self._way_to_services(),
             config.clock,
@@ -453,7 +422,7 @@ class Server:
             ),
             inside=anywhere if NamespaceLifecycle.name in config.disable_admission_plugins else inside_namespace,
             authorizer=authorizer,
-            hooks=self._hooks(),
+            hooks=parts.hooks(config, reader, self.allocations, self._room),
             tokens=self._issuer,
             reviews=Reviewer(authentication, authorizer, rbac, config.clock),
             horizon=self._horizon,
@@ -479,12 +448,7 @@ class Server:
                 json_head=self._flow.json_head,
                 renderer=Renderer(config.clock, self._lists, self.watching),
             ),
-            Limits(
-                reads=config.max_requests_inflight,
-                writes=config.max_mutating_requests_inflight,
-                timeout_seconds=config.request_timeout_seconds,
-                write_timeout_seconds=config.write_timeout_seconds,
-            ),
+            parts.limits(config),
             config.random,
             ReadsNow(
                 surfaces=self._surfaces,
@@ -498,7 +462,7 @@ class Server:
                 fault=(lambda: progress.fault) if progress is not None else no_fault,
             ),
         )
-        self.metrics.include(self._feature_metrics)
+        self.metrics.include(lambda: parts.feature_metrics(self.features))
         self.metrics.follow(ServerState(self._pipeline, self.watching, self.components, lambda: self.surface))
         self.health.add("started", lambda: None if self.started.is_set() else "the server is starting", ("readyz",))
 
@@ -508,59 +472,23 @@ class Server:
         await self._progress.catch_up()
         await self._extensions.settled(SETTLE_SECONDS)
 
-    def _feature_metrics(self) -> Callable[[], Iterable[Family]]:
-        states = self.features.states()
-        return lambda: [Family("gauge", "kubernetes_feature_enabled", "Feature gates", ("name", "stage"), states)]
-
     def _way_to_services(self) -> Resolver:
-        if self._services is not None:
-            return self._services
-        if self.config.aggregator_routing:
-            return Endpoints(self._reader, self.config.random)
-        return ClusterAddresses(self._reader)
-
-    def _hooks(self) -> Hooks:
-        hooks = Hooks()
-        hooks.register("", "services", self.allocations.hook)
-        hooks.register(CRDS.group, CRDS.plural, RoomForDefinitions(self._room))
-        hooks.register("", "persistentvolumes", PhaseTimes(self.config.clock))
-        for plural, kind, nested in (
-            ("resourceclaims", "ResourceClaim", False), ("resourceclaimtemplates", "ResourceClaimTemplate", True),
-        ):  # fmt: skip
-            hooks.register("resource.k8s.io", plural, AdminAccess(self._reader, kind, nested=nested))
-        return hooks
+        return self._services if self._services is not None else parts.way_to_services(self.config, self._reader)
 
     def _non_resource_handlers(self, key: SigningKey) -> NonResourceHandlers:
         discovery = DiscoveryHandlers(lambda: f"{self._advertise_address()}:{self.address[1]}", self._aggregator)
-        openid = OpenIdDocuments(
-            self.config.service_account_issuer, f"{self.config.service_account_issuer}/openid/v1/jwks", [key.verifying]
-        )
+        openid = parts.openid_documents(self.config, key)
         documents = AggregatedOpenApi(self._openapi, self._aggregator) if self._openapi is not None else None
         openapi = OpenApiHandlers(documents) if documents is not None else None
         return NonResourceHandlers(discovery, self.health, self.metrics, openid, openapi, self.documents)
-
-    def _signing_key(self) -> SigningKey:
-        path = self.config.service_account_key
-        if path is not None:
-            return SigningKey.from_pem(path.read_bytes())
-        return SigningKey(ec.generate_private_key(ec.SECP256R1()))
 
     def _advertise_address(self) -> str:
         return self.config.advertise_address or own_address(self.address[0])
 
     def _bootstrap_config(self) -> BootstrapConfig:
-        config = self.config
-        cidrs = tuple(each.strip() for each in config.service_cidr.split(","))
-        ca = config.client_ca.read_text() if config.client_ca is not None else ""
-        return BootstrapConfig(
-            service_ip=str(ipaddress.ip_network(cidrs[0])[1]),
-            service_cidrs=cidrs,
-            advertise_address=self._advertise_address(),
-            port=self.address[1] or config.port or DEFAULT_PORT,
-            client_ca=ca,
-            front_proxy=self._front.published() if self._front is not None else {},
-            groups=self.features.enabled("GenericWorkload"),
-        )
+        published = self._front.published() if self._front is not None else {}
+        port = self.address[1] or self.config.port or DEFAULT_PORT
+        return parts.bootstrap_config(self.config, self._advertise_address(), port, published, self.features)
 
 
 __all__ = ["LOOPBACK_USER", "Server"]
