@@ -38,6 +38,12 @@ class Beside:
                 self._code = os.waitstatus_to_exitcode(status)
         return bool(self._code)
 
+    def end(self) -> None:
+        """Without its result, unless it has one."""
+        if self._code is None:
+            with contextlib.suppress(ProcessLookupError):  # waited for just now, by whom this interrupts
+                os.kill(self._pid, signal.SIGTERM)
+
 
 class Run:
     """One pytest in a session of its own, so that a terminal's Ctrl-C reaches it once, and by us."""
@@ -51,6 +57,7 @@ class Run:
     def interrupt(self, number: int, frame: FrameType | None = None) -> None:
         """A handler of signals."""
         again, self.interrupted = self.interrupted is not None, signal.Signals(number)
+        self._beside.end()
         if self._process is not None:
             self._signal_all(signal.SIGKILL) if again else self._process.send_signal(signal.SIGINT)
 
@@ -69,9 +76,8 @@ class Run:
             if self.interrupted is not None:
                 print("removing what the interrupted tests had made", flush=True)
             self._tell(suite_sweep.sweep())
-        if self.interrupted is not None:
-            return 128 + self.interrupted
-        return code or self._beside.failed(wait=True)
+        failed = self._beside.failed(wait=True)  # at once where it was interrupted, maybe meanwhile
+        return 128 + self.interrupted if self.interrupted is not None else code or failed
 
     def _wait(self) -> int:
         assert self._process is not None

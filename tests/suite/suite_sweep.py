@@ -1,7 +1,8 @@
 """What runs of the tests left that were killed: clusters, network namespaces, processes. Each tells whose it is.
 
-Instances and namespaces carry the number of the process that made them in their name, programs in their environment
-(``mark``); when that process is no more, nobody needs them. ``suite_run`` sweeps before the tests and after them, and
+Instances and namespaces carry the number of the process that made them in their name, programs in their environment;
+that it was a process of tests it noted (``mark``), for a person may call a cluster ``e2e-dev`` too. When that process
+is no more, nobody needs them. ``suite_run`` sweeps before the tests and after them, and
 so does whoever makes a cluster: ``python tests/suite/suite_sweep.py`` does it by hand. Nothing of a run that goes on is
 touched, nor a cluster of any other name.
 """
@@ -15,11 +16,13 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 SAMPAN = Path(sys.executable).parent / "sampan"
 NETNS = Path("/run/netns")
+#: a file for each process that ran tests, until nothing of it is left; as lasting as what it tells of
+NOTES = Path("/var/lib/sampan-tests")
 _ROOTS = (Path("/var/lib/sampan"), Path("/run/sampan"))
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -54,8 +57,18 @@ def maker_of(name: str) -> int | None:
 
 
 def mark() -> None:
-    """What this process starts from now on is known as its own, however far it goes from it."""
+    """What this process makes or starts from now on is known as its own, however far it goes from it."""
     os.environ[_MARK] = str(os.getpid())
+    with contextlib.suppress(OSError):  # who may not write there may make no cluster either
+        NOTES.mkdir(mode=0o700, exist_ok=True)
+        (NOTES / str(os.getpid())).touch()
+
+
+def noted() -> set[int]:
+    """Processes that ran tests."""
+    with contextlib.suppress(OSError):
+        return {int(path.name) for path in NOTES.iterdir() if path.name.isdigit()}
+    return set()
 
 
 def lives(pid: int) -> bool:
@@ -66,10 +79,10 @@ def lives(pid: int) -> bool:
         return False
 
 
-def left(names: Iterator[str], alive: Callable[[int], bool] = lives) -> list[str]:
-    """Of these names those whose maker is no more."""
+def left(names: Iterable[str], known: Container[int], alive: Callable[[int], bool] = lives) -> list[str]:
+    """Of these names those whose maker ran tests (``known``) and is no more."""
     makers = {name: maker_of(name) for name in names}
-    return sorted(name for name, pid in makers.items() if pid is not None and not alive(pid))
+    return sorted(name for name, pid in makers.items() if pid is not None and pid in known and not alive(pid))
 
 
 def left_processes(alive: Callable[[int], bool] = lives) -> list[int]:
@@ -104,10 +117,18 @@ def end(pid: int) -> None:
             os.close(handle)
 
 
+def _names() -> list[str]:
+    return [path.name for root in _ROOTS if root.is_dir() for path in root.iterdir()]
+
+
+def _spaces() -> list[str]:
+    return [path.name for path in NETNS.iterdir()] if NETNS.is_dir() else []
+
+
 def sweep() -> list[str]:
     """Removes what was left, and names it. Clusters in order first, then what is at work all the same."""
-    names = left(path.name for root in _ROOTS if root.is_dir() for path in root.iterdir())
-    spaces = left(path.name for path in (NETNS.iterdir() if NETNS.is_dir() else ()))
+    known = noted()
+    names, spaces = left(dict.fromkeys(_names()), known), left(_spaces(), known)
     for name in names:
         purge(name)
     processes = left_processes()
@@ -115,7 +136,16 @@ def sweep() -> list[str]:
         end(pid)
     for name in spaces:
         subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+    _forget(known)
     return [*names, *(f"namespace {name}" for name in spaces), *(f"process {pid}" for pid in processes)]
+
+
+def _forget(known: set[int]) -> None:
+    """Of whom nothing is left: what could not be removed is tried by the next."""
+    remain = {maker_of(name) for name in (*_names(), *_spaces())}
+    for pid in known:
+        if pid not in remain and not lives(pid):
+            (NOTES / str(pid)).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

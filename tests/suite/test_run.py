@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -31,7 +33,12 @@ def test_it():
 _ENV = {**os.environ, "PYTHONPATH": str(_SUITE), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 #: what other runs left on this machine is none of this test's
 _ALONE = "import pathlib, suite_sweep; suite_sweep._ROOTS, suite_sweep.NETNS = (), pathlib.Path('/nowhere')\n"
-_RUN = f"{_ALONE}import sys, suite_run\nwith suite_run.interruptible() as run: sys.exit(run(sys.argv[1:]))"
+_RUN = (
+    f"{_ALONE}import sys, suite_run\n"
+    "with suite_run.interruptible(int(sys.argv.pop())) as run: sys.exit(run(sys.argv[1:]))"
+)
+#: a shell that begins a check, tells of it and becomes the program that runs the tests, as scripts/test does
+_BESIDE = 'sleep 600 >/dev/null 2>&1 & echo $!; exec "$@" $!'
 
 
 @pytest.fixture
@@ -48,15 +55,51 @@ def test_an_interrupted_run_ends_with_all_that_it_started(tmp_path: Path, told: 
     file.write_text(_HANGS.format(suite=str(_SUITE), told=str(told)))
     # pytest's own marks are this process's: the program's is that of the pytest within.
     run = subprocess.Popen(
-        [sys.executable, "-c", _RUN, "-p", "no:cacheprovider", "-c", os.devnull, str(file)],
+        ["sh", "-c", _BESIDE, "sh", sys.executable, "-c", _RUN, "-p", "no:cacheprovider", "-c", os.devnull, str(file)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_ENV,
     )  # fmt: skip
-    with told.open() as reading:
-        left = int(reading.read())
-    run.send_signal(number)
-    said, _ = run.communicate()
-    assert run.returncode == 128 + number, said
-    assert not suite_sweep.lives(left), said
+    assert run.stdout is not None
+    check = int(run.stdout.readline())
+    try:
+        with told.open() as reading:
+            left = int(reading.read())
+        run.send_signal(number)
+        said, _ = run.communicate()
+        assert run.returncode == 128 + number, said
+        assert not suite_sweep.lives(left), said
+        assert not suite_sweep.lives(check), said
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(check, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_check_ends_what_goes_on_beside_it(tmp_path: Path, told: Path, number: signal.Signals) -> None:
+    checks = tmp_path / "checks"
+    os.mkfifo(checks)
+    programs = {
+        "scripts/setup": "#!/bin/sh\n",
+        "scripts/test": (_SUITE.parents[1] / "scripts/test").read_text(),
+        ".venv/bin/python": f"#!/bin/sh\necho $$ >{told}; exec sleep 600\n",
+        ".venv/bin/ruff": f"#!/bin/sh\necho on >{checks}; exec sleep 600\n",
+    }
+    for name, text in programs.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    run = subprocess.Popen([tmp_path / "scripts/test"], stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        collecting = os.pidfd_open(int(told.read_text()))
+        checks.read_text()
+        os.killpg(run.pid, number)  # as a terminal does
+        assert run.wait() == 128 + number
+        assert select.select([collecting], [], [], 20.0)[0], "what goes on beside the checks was not ended"
+        os.close(collecting)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
 
 
 OUTPUT = """

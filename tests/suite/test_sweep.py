@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import suite_sweep
@@ -35,9 +37,47 @@ def test_a_name_tells_which_process_made_it(name: str, maker: int | None) -> Non
     assert suite_sweep.maker_of(name) == maker
 
 
-def test_left_is_what_a_process_made_that_is_no_more() -> None:
+def test_left_is_what_a_process_of_tests_made_that_is_no_more() -> None:
     names = ["default", suite_sweep.own_name("e2e", 7), suite_sweep.own_name("kil", 8), "splab7pod1"]
-    assert suite_sweep.left(iter(names), alive=lambda pid: pid != 7) == ["e2e-7", "splab7pod1"]
+    assert suite_sweep.left(names, {7, 8}, alive=lambda pid: pid != 7) == ["e2e-7", "splab7pod1"]
+
+
+@pytest.mark.parametrize("name", ["e2e-dev", "adm-prod", "kil-2", "dark1"])
+def test_a_name_that_somebody_chose_is_not_taken_for_the_tests(name: str) -> None:
+    maker = suite_sweep.maker_of(name)
+    assert maker is not None
+    assert suite_sweep.left([name], set(), alive=lambda pid: False) == []
+    assert suite_sweep.left([name], {maker}, alive=lambda pid: False) == [name]
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of instances; what others left on this machine is none of this test's."""
+    monkeypatch.setattr(suite_sweep, "_ROOTS", (tmp_path / "instances",))
+    monkeypatch.setattr(suite_sweep, "NETNS", tmp_path / "netns")
+    monkeypatch.setattr(suite_sweep, "NOTES", tmp_path / "notes")
+    monkeypatch.setattr(suite_sweep, "left_processes", list)
+    monkeypatch.setattr(suite_sweep, "lives", lambda pid: pid == os.getpid())
+    monkeypatch.setattr(suite_sweep, "left", functools.partial(suite_sweep.left, alive=lambda pid: pid == os.getpid()))
+    monkeypatch.setenv(suite_sweep._MARK, "")
+    (tmp_path / "instances").mkdir()
+    return tmp_path / "instances"
+
+
+def test_a_process_is_known_until_nothing_of_it_is_left(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite_sweep.mark()
+    instance = alone / suite_sweep.own_name("e2e", OURS)
+    instance.mkdir()
+    (alone / "e2e-dev").mkdir()
+    (suite_sweep.NOTES / str(OURS)).touch()
+    monkeypatch.setattr(suite_sweep, "purge", lambda name: None)  # it failed
+    assert suite_sweep.sweep() == [instance.name]
+    assert suite_sweep.noted() == {OURS, os.getpid()}
+    monkeypatch.setattr(suite_sweep, "purge", lambda name: (alone / name).rmdir())
+    assert suite_sweep.sweep() == [instance.name]
+    assert suite_sweep.noted() == {os.getpid()}
+    assert suite_sweep.sweep() == []
+    assert (alone / "e2e-dev").is_dir()
 
 
 @pytest.fixture

@@ -88,10 +88,11 @@ class Victim:
         return len(self.transport.connections)
 
 
-def connections() -> list[HttpConnection]:
-    """Every connection object that is alive, whoever holds it."""
+def connections(of: HttpServer) -> list[HttpConnection]:
+    """Every connection object of a server that is alive, whoever holds it. What other tests hold on to (a failure, or
+    the record of an error, has a traceback) is theirs."""
     gc.collect()
-    return [found for found in gc.get_objects() if type(found) is HttpConnection]
+    return [found for found in gc.get_objects() if type(found) is HttpConnection and found.server is of]
 
 
 async def until(holds: Callable[[], bool], seconds: float = 15.0) -> None:
@@ -112,14 +113,15 @@ async def closed(writer: asyncio.StreamWriter) -> None:
 @asynccontextmanager
 async def running(config: ServerConfig, tls: ssl.SSLContext | None) -> AsyncIterator[Victim]:
     async with Server(config) as server:
-        (transport,) = [found for found in gc.get_objects() if type(found) is HttpServer and not found.draining]
+        transport = server._http
+        assert transport is not None
         victim = Victim(server.address, tls, server, transport)
         victim.usual_seconds = sorted([await victim.probe() for _ in range(3)])[1]
         tasks = len(asyncio.all_tasks())
         yield victim
         await victim.assert_answers_others()
         await until(lambda: victim.connections() == 0)
-        assert not connections()
+        assert not connections(transport)
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
 
 

@@ -42,7 +42,7 @@ async def test_beyond_the_limit_the_oldest_idle_connection_makes_room() -> None:
     server = HttpServer(answer, limits=Limits(connections=3))
     address = await server.start("127.0.0.1", 0)
     kept = [await asyncio.open_connection(*address) for _ in range(3)]
-    await until(lambda: len(connections()) == 3)
+    await until(lambda: len(connections(server)) == 3)
     reader, writer = await asyncio.open_connection(*address)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await reader.readuntil(b"here")).startswith(b"HTTP/1.1 200 ")
@@ -181,6 +181,6 @@ async def test_who_pipelines_and_never_reads_is_paused(victim: Victim) -> None:
     except TimeoutError:
         pass
     assert sent < 30_000_000
-    held = [found for found in connections() if sys.getsizeof(found._input or b"") > 400_000]
+    held = [found for found in connections(victim.transport) if sys.getsizeof(found._input or b"") > 400_000]
     assert not held
     client.close()

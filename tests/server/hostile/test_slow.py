@@ -26,6 +26,8 @@ HURRIED = Limits(
 class Handler:
     """Reads bodies, and gives out streams."""
 
+    server: HttpServer
+
     def __init__(self) -> None:
         self.streams: list[Stream] = []
 
@@ -53,10 +55,10 @@ def handler() -> Handler:
 
 @pytest.fixture
 async def hurried(handler: Handler) -> AsyncIterator[tuple[str, int]]:
-    server = HttpServer(handler, limits=HURRIED)
+    server = handler.server = HttpServer(handler, limits=HURRIED)
     yield await server.start("127.0.0.1", 0)
     await server.close(1.0)
-    assert not connections()
+    assert not connections(server)
 
 
 def not_reading(address: tuple[str, int], text: bytes) -> socket.socket:
@@ -131,10 +133,10 @@ async def test_what_a_stream_leaves_unread_is_bounded(hurried: tuple[str, int], 
     client.close()
 
 
-async def test_a_large_answer_that_nobody_reads_is_cut_off(hurried: tuple[str, int]) -> None:
+async def test_a_large_answer_that_nobody_reads_is_cut_off(hurried: tuple[str, int], handler: Handler) -> None:
     client = not_reading(hurried, b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
-    await until(lambda: bool(connections()))
-    await until(lambda: not connections())
+    await until(lambda: bool(connections(handler.server)))
+    await until(lambda: not connections(handler.server))
     client.close()
 
 
