@@ -9,7 +9,13 @@ import pytest
 
 from sampan.api.resources import POD_GROUPS, PODS
 from sampan.api.resources import PRIORITY_CLASSES as PRIORITY
+from sampan.scheduler.binding import Bindings
+from sampan.scheduler.cache import Cluster
+from sampan.scheduler.changes import Changes
+from sampan.scheduler.extending.settings import ExtenderConfig
 from sampan.scheduler.framework import Verdicts
+from sampan.scheduler.profile import Profile
+from sampan.scheduler.queue import SchedulingQueue
 
 SERVER = {"runtime_config": "scheduling.k8s.io/v1beta1=true", "feature_gates": "GenericWorkload=true"}
 
@@ -285,10 +291,45 @@ async def test_a_gang_is_told_what_it_lacks_though_the_table_of_verdicts_was_ren
         await cluster.add_node("c", taints=[{"key": "k", "effect": "NoSchedule"}])
         await cluster.add_class("patient", preemptionPolicy="Never")
         patient = {"priorityClassName": "patient"}
-        await cluster.add_group(least=2, **patient)
         await cluster.add_member("m0", cpu="2", **patient)
-        await cluster.add_member("m1", nodeSelector={"z": "y"}, **patient)
+        await cluster.add_member("m1", cpu="1", **patient)
+        await cluster.add_member("m2", nodeSelector={"z": "y"}, tolerations=[{"operator": "Exists"}], **patient)
+        await cluster.add_pod("before", cpu="8", **patient)
+        await cluster.unschedulable("before")
+        await cluster.add_group(least=2, **patient)
         told = await cluster.unschedulable("m0")
         assert "Insufficient cpu" in told["message"]
         await cluster.add_pod("alone", cpu="1")
         await cluster.scheduled("alone")
+
+
+async def test_no_pod_of_a_gang_goes_where_an_extender_would_have_to_be_asked_about_another(gangs):
+    url = "http://127.0.0.1:9/nobody"
+    asked = ExtenderConfig(url, filter_verb="filter", managed_resources=frozenset(("example.com/gpu",)))
+    async with gangs(extenders=(asked,)) as cluster:
+        await cluster.add_node("a", cpu="4")
+        await cluster.add_group(least=2)
+        await cluster.add_member("leader")
+        resources = {"limits": {"example.com/gpu": "1"}}
+        await cluster.add_member("worker", containers=[{"name": "c", "image": "busybox", "resources": resources}])
+        told = await cluster.group_condition("False")
+        assert told["message"] == "pods of a gang are not scheduled where an extender is to be asked about them"
+        assert (await cluster.unschedulable("leader"))["message"] == told["message"]
+
+
+async def test_a_change_of_a_pod_that_is_tried_with_its_gang_is_not_lost(pod):
+    cluster, queue = Cluster(), SchedulingQueue(lambda pod, enqueued: enqueued)
+    changes = Changes(
+        cluster, queue, Bindings(1, 1.0), {"default-scheduler": Profile("default-scheduler", (), ())}, print
+    )
+    before = pod("m0", labels={"app": "a"})
+    changes.pod_changed("ADDED", before.obj, None)
+    item = queue.pop_nowait()
+    cluster.assume(before, "a")
+    after = pod("m0", labels={"app": "b"})
+    changes.pod_changed("MODIFIED", after.obj, before.obj)
+    assert item.again and item.pod.labels == {"app": "b"}
+    going = pod("m0", labels={"app": "b"})
+    going.obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    changes.pod_changed("MODIFIED", going.obj, after.obj)
+    assert queue.find("uid-m0") is None and cluster.is_assumed("uid-m0")
