@@ -363,6 +363,9 @@ async def test_a_move_that_is_killed_once_the_settings_have_changed_is_done(
     with pytest.raises(KeyboardInterrupt):
         await move(blue, f"etcd://{etcd_endpoint}")
     monkeypatch.undo()
+    await (await opened(again(blue))).close()
+    async with reached(again(blue), Told()) as side:
+        assert await side.marker() is None, "what servers write now is not the move's any more, to begin anew with"
     await move(again(blue), "sqlite")
     assert await state(again(blue)) == before
 

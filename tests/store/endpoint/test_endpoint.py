@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
+from sampan.api.clock import FixedClock
 from sampan.store.archive.format import verify
 from sampan.store.endpoint.keys import KeyRange, successor
 from sampan.store.endpoint.serving import Endpoint
@@ -115,6 +116,16 @@ async def test_what_an_answer_may_hold_is_bounded(client: Any, served: Any) -> N
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED and "ask with a limit" in words
     assert len((await client.call("Range", **everything, limit=5)).kvs) == 5
     assert len((await client.call("Range", **everything, keys_only=True)).kvs) == 8
+    both = [delete("/n/1", prev_kv=True), put("/n/2")]
+    assert "nothing was written" in (await refusal(client.call("Txn", success=both)))[1]
+    assert (
+        "writes of the same transaction are done"
+        in (await refusal(client.call("Txn", success=[put("/n/2"), get("/n/1")])))[1]
+    )
+    code, words = await refusal(client.call("DeleteRange", **everything, prev_kv=True))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED and "nothing was written" in words
+    assert (await client.call("Range", **everything, count_only=True)).count == 8, "it is refused before it begins"
+    assert (await client.call("DeleteRange", **everything)).deleted == 8
 
 
 async def test_what_a_refused_transaction_has_written_ends_with_its_lease(client: Any, served: Any) -> None:
@@ -361,6 +372,18 @@ async def test_a_snapshot_is_a_backup_with_the_hash_that_etcd_appends(client: An
     (record,) = verify(tmp_path / "snapshot").read_records()
     assert (record.key, record.value) == ("a", b"1")
     assert not list((tmp_path / "store").glob(".snapshot*"))
+
+
+async def test_what_a_killed_process_left_of_a_snapshot_is_removed(tmp_path: Path, clock: FixedClock) -> None:
+    store = await SqliteStore.open(tmp_path / "store", clock=clock)
+    left = tmp_path / "store" / ".snapshot-abc"
+    left.mkdir()
+    (left / "backup").write_bytes(b"half")
+    endpoint = Endpoint(store, identity="test", directory=tmp_path / "store")
+    async with endpoint.listening("127.0.0.1:0"):
+        assert not left.exists()
+    endpoint.close()
+    await store.close()
 
 
 async def test_what_is_told_of_the_server(client: Any) -> None:

@@ -46,7 +46,7 @@ class EtcdSide:
         #: and what an API server keeps besides
         self._places = (layout.range_of(_BESIDES), self._entries)
         self._parts = (layout.others, self._entries)
-        self._marker = layout.bump.removesuffix(b"bump") + b"moving"
+        self._marker = layout.moving
 
     async def read_offset(self) -> None:
         """First of all, for everything else goes by it. Raises StoreUnavailable."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 import tempfile
 import zlib
 from collections.abc import AsyncIterator
@@ -27,6 +28,7 @@ _LIKE = "3.5.21"
 #: etcd's clients take a snapshot's last 32 bytes for its hash where the rest is a multiple of this
 _SECTOR_BYTES = 512
 _PIECE_BYTES = 64 * 1024
+_MADE = ".snapshot-"
 
 
 def version(own: str) -> str:
@@ -48,11 +50,18 @@ def store_bytes(directory: Path | None) -> int:
     return sum(path.stat().st_size for path in directory.glob("state.db*"))
 
 
+def sweep(directory: Path | None) -> None:
+    """What a process that was killed has left of a snapshot, which may be as large as the store. The store is open
+    here, so nobody else makes one."""
+    for left in directory.glob(f"{_MADE}*") if directory is not None else ():
+        shutil.rmtree(left, ignore_errors=True)
+
+
 async def snapshot(directory: Path | None, clock: Clock) -> AsyncIterator[pb.SnapshotResponse]:
     """Raises Refusal, StoreError, OSError. It is made beside the store first, and removed at the end."""
     if directory is None:
         raise unserved("a store in memory has no snapshots")
-    with tempfile.TemporaryDirectory(prefix=".snapshot-", dir=directory) as made:
+    with tempfile.TemporaryDirectory(prefix=_MADE, dir=directory) as made:
         path = Path(made) / "backup"
         await asyncio.to_thread(_write, directory, path, format_time(clock.now()))
         size = path.stat().st_size

@@ -43,16 +43,17 @@ def key_value(entry: Entry, lease: int = 0, *, keys_only: bool = False) -> pb.Ke
 
 
 class Room:
-    """What the answer to one call may still hold, in bytes."""
+    """What the answer to one call may still hold, in bytes. ``written``: what the call writes is done by now."""
 
     def __init__(self, limit: int) -> None:
         self._limit = self._left = limit
+        self.written = False
 
     def take(self, size: int) -> None:
         """Raises Refusal."""
         self._left -= size
         if self._left < 0:
-            raise too_large(self._limit)
+            raise too_large(self._limit, written=self.written)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,12 @@ def invalid(words: str) -> Refusal:
     return Refusal(_Code.INVALID_ARGUMENT, words)
 
 
-def too_large(limit: int) -> Refusal:
+def too_large(limit: int, *, written: bool) -> Refusal:
+    done = "writes of the same transaction are done" if written else "nothing was written"
     return Refusal(
         _Code.RESOURCE_EXHAUSTED,
-        f"sampan: what was asked for has more than {limit >> 20} MiB: ask with a limit, page by page, for keys alone, "
-        "or for a snapshot; writes of the same transaction are done",
+        f"sampan: the answer would have more than {limit >> 20} MiB: ask with a limit, page by page, for keys alone, "
+        f"without what was there before, or for a snapshot; {done}",
     )
 
 

@@ -129,6 +129,7 @@ class Endpoint:
                 f"cannot listen on {address}: it was taken just now, or the certificates are none"
             ) from error
         self._urls = [f"{'https' if credentials else 'http'}://{address.rpartition(':')[0]}:{port}"]
+        await asyncio.to_thread(maintenance.sweep, self._directory)
         await server.start()
         try:
             yield port

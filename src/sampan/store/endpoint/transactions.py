@@ -47,7 +47,11 @@ class Transactions:
             return single.response_delete_range, revision
         answer, revision = pb.DeleteRangeResponse(), self._store.revision
         wanted = KeyRange.of(request.key, request.range_end)
-        keys = [entry.key async for entry in self._ranges.entries(wanted)]
+        keys, room = [], Room(self._largest_answer)
+        async for entry in self._ranges.entries(wanted):
+            if request.prev_kv:  # before anything is deleted
+                room.take(len(entry.key) + len(entry.value))
+            keys.append(entry.key)
         for begin in range(0, len(keys), _STEP):
             step = [
                 pb.DeleteRangeRequest(key=key.encode(), prev_kv=request.prev_kv) for key in keys[begin : begin + _STEP]
@@ -108,13 +112,17 @@ class Transactions:
         base = self._store.revision
         leases = {_key(op): self._lease_of(op) for op in ops if isinstance(op, pb.PutRequest)}
         commits = [commit for op in ops for commit in self._commits(op, before, leases)]
+        room = Room(self._largest_answer)
+        for op in ops:
+            if not isinstance(op, pb.RangeRequest) and op.prev_kv and (was := before[_key(op)]):
+                room.take(len(was.value))
         revisions = await self._store.commit_all(commits) if commits else []
         if revisions:
             base = revisions[0] - 1
         # At once: what is read after this may be refused, or its caller be gone, and the keys still end with the lease.
         for commit, revision in zip(commits, revisions, strict=True):
             self._attach(commit.key, leases.get(commit.key), revision)
-        answers, done, room = [], 0, Room(self._largest_answer)
+        answers, done, room.written = [], 0, bool(revisions)
         for op in ops:
             if isinstance(op, pb.RangeRequest):
                 read = await self._ranges.answer(op, base + done, room)

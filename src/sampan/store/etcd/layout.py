@@ -5,6 +5,7 @@ With the prefix ``/registry``::
     /registry-clients/<identity>/<n>   what ``transactions`` tells a repeated write by
     /registry-sampan/bump              written by who wants to see its own event
     /registry-sampan/ends/<key>        when an entry with a time to live ends: ``<milliseconds> <identity>``
+    /registry-sampan/moving            of a store that is being moved here (``store.archive.etcdside``)
     /registry-sampan/offset            what the store's revisions are above etcd's, where they are (``numbering``)
     /registry-sampan/time              the moment of a revision, at most once a second
     /registry-sampan/other/...         entries whose keys do not begin with what the prefix stands for; they have no end
@@ -30,6 +31,7 @@ class Layout:
         "ends",
         "follow",
         "follow_end",
+        "moving",
         "offset",
         "others",
         "time",
@@ -43,6 +45,7 @@ class Layout:
         own = prefix.encode() + b"-sampan/"
         self.bump = own + b"bump"
         self.time = own + b"time"
+        self.moving = own + b"moving"
         self.offset = own + b"offset"
         self._other = own + b"other"
         #: the range of entries whose keys do not begin with what the prefix stands for

@@ -58,6 +58,7 @@ T = TypeVar("T")
 _RANGE: Final = "/etcdserverpb.KV/Range"
 _PUT: Final = "/etcdserverpb.KV/Put"
 _TXN: Final = "/etcdserverpb.KV/Txn"
+_DELETE: Final = "/etcdserverpb.KV/DeleteRange"
 _COMPACT: Final = "/etcdserverpb.KV/Compact"
 #: so many revisions from before it was opened are remembered, for watches that go on after a restart
 _BACK: Final = 2000
@@ -140,6 +141,10 @@ class EtcdStore:
         try:
             layout = Layout(settings.prefix, settings.strip)
             await client.read_offset(layout.offset, seconds=settings.open_seconds)
+            # A move that was killed at its end may have left its mark, by which the same move, begun again, would take
+            # what servers have written since for its own, and delete it.
+            if (await client.call(_RANGE, pb.RangeRequest(key=layout.moving, count_only=True))).count:
+                await client.call(_DELETE, pb.DeleteRangeRequest(key=layout.moving))
             found = await client.call(_RANGE, pb.RangeRequest(key=layout.time))
             oldest = await find_oldest(client, layout, client.offset + 1, found.header.revision)
             self = cls(
