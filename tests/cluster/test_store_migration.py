@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -52,6 +53,12 @@ class Told:
 
     def count(self, done: int, total: int) -> None:
         return
+
+
+@pytest.fixture(autouse=True)
+def _ports_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that was stopped finds its port free again, whatever other tests start meanwhile at the usual one."""
+    monkeypatch.setattr(moving, "_PORTS", range(10_000 + 2 * (os.getpid() % 9_000), 30_000, 2))
 
 
 @pytest.fixture
