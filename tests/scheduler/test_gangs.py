@@ -9,11 +9,13 @@ import pytest
 
 from sampan.api.resources import POD_GROUPS, PODS
 from sampan.api.resources import PRIORITY_CLASSES as PRIORITY
+from sampan.client import tasks
 from sampan.scheduler.binding import Bindings
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.changes import Changes
 from sampan.scheduler.extending.settings import ExtenderConfig
 from sampan.scheduler.framework import Verdicts
+from sampan.scheduler.outcomes import Outcomes
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import SchedulingQueue
 
@@ -333,3 +335,27 @@ async def test_a_change_of_a_pod_that_is_tried_with_its_gang_is_not_lost(pod):
     going.obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     changes.pod_changed("MODIFIED", going.obj, after.obj)
     assert queue.find("uid-m0") is None and cluster.is_assumed("uid-m0")
+
+
+async def test_others_have_their_turn_while_the_pods_of_a_large_gang_are_told(gangs, monkeypatch):
+    told, in_a_row = [0], Outcomes.wait
+
+    def wait(self, *arguments):
+        told[-1] += 1
+        in_a_row(self, *arguments)
+
+    async def others():
+        while True:
+            told.append(0)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Outcomes, "wait", wait)
+    async with gangs() as cluster:
+        await cluster.add_node("a", cpu="1")
+        for number in range(40):
+            await cluster.add_member(f"m{number}")
+        turns = tasks.detach(others(), "others")
+        await cluster.add_group(least=40)
+        await cluster.pods.wait_until(lambda: sum(told) >= 40)
+        await tasks.cancel_and_wait(turns)
+    assert max(told) <= 16

@@ -7,6 +7,7 @@ policy is such a pod.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
@@ -27,6 +28,8 @@ from sampan.scheduler.reporter import Reporter
 #: victims for a pod
 Search: TypeAlias = Callable[[PodInfo, Profile], Awaitable[Outcome]]
 
+#: Members that are told in a row.
+_TOLD: Final = 16
 ASKS_OTHERS: Final = "pods of a gang are not scheduled where an extender is to be asked about them"
 
 
@@ -69,16 +72,12 @@ class Gangs:
         members = self._groups.members(key)
         scheduled = sum(bool(self._cluster.node_of(pod.uid)) for pod in members)
         search = (lambda pod: self._search(pod, profile)) if may_preempt(members) else None
-        table = self._cluster.verdicts
         try:
             found = await place(items, group, scheduled, profile, self._cluster, self._random, search)
         except Exception as error:
             for each in filter(self._is_tried, items):
                 self._outcomes.raised(each, each.pod, profile, error)
             return False
-        if table is not self._cluster.verdicts:
-            for member in found.members:  # their numbers mean nothing any more
-                member.decision = member.decision and replace(member.decision, verdicts=None)
         acts = found.makes_room or found.status.code is Code.SUCCESS
         if acts and found.paused and not still_there(found, self._cluster, self._is_tried):
             found.makes_room = False  # what it needs is another thing now: nobody has to go for this
@@ -88,7 +87,7 @@ class Gangs:
             return False
         if found.status.code is not Code.SUCCESS:
             take_back(found, profile, self._cluster)
-            self._nobody_placed(found, group, profile)
+            await self._nobody_placed(found, group, profile)
             return False
         self._reporter.group(group.obj, found.status)
         await self._bind(found, profile)
@@ -107,35 +106,51 @@ class Gangs:
         return self._queue.find(item.pod.uid) is item and item.place is Place.TAKEN
 
     async def _bind(self, found: GroupDecision, profile: Profile) -> None:
-        """All have left the queue before the first waits for a place: they are decided on, whatever happens then."""
-        for member in found.members:
-            if member.held and member.decision is not None:
-                self._outcomes.keep(member.decision, member.pod, profile)
-                self._queue.done(member.pod.uid)
-            elif self._is_tried(member.item):
-                self._wait(member, profile, found.status)
+        """All have left the queue before others have their turn: they are decided on, whatever happens then."""
+        for member in found.placed:
+            self._queue.done(member.pod.uid)
         for number, member in enumerate(found.placed):
             if number:
+                await self._turn(number)
                 await self._bindings.room()
+            if member.decision is not None:
+                self._outcomes.keep(member.decision, member.pod, profile)
             self._outcomes.bind(member.pod, profile, member.node)
+        for number, member in enumerate(found.members):
+            await self._turn(number)
+            if not member.held and self._is_tried(member.item):
+                self._wait(member, profile, found)
 
-    def _nobody_placed(self, found: GroupDecision, group: Group, profile: Profile) -> None:
+    async def _nobody_placed(self, found: GroupDecision, group: Group, profile: Profile) -> None:
         self._reporter.group(group.obj, found.status)
+        if found.makes_room:
+            self._evict(found)
+        for number, member in enumerate(found.members):
+            await self._turn(number)
+            if self._is_tried(member.item):
+                self._wait(member, profile, found)
+
+    def _evict(self, found: GroupDecision) -> None:
         leaving: set[str] = set()
         for member in found.members:
-            if not self._is_tried(member.item):
-                continue
             plan = member.preemption
-            if found.makes_room and plan is not None and plan.victims:
+            if plan is not None and plan.victims and self._is_tried(member.item):
                 victims = tuple(victim for victim in plan.victims if victim.uid not in leaving)
                 leaving.update(victim.uid for victim in victims)
                 self._outcomes.evict(member.pod, replace(plan, victims=victims))
-            self._wait(member, profile, found.status, found.makes_room)
 
-    def _wait(self, member: Member, profile: Profile, status: Status, makes_room: bool = False) -> None:
-        decision, plan = member.decision, member.preemption
+    @staticmethod
+    async def _turn(number: int) -> None:
+        """What is written of each member takes a part of a millisecond: others have their turn now and then."""
+        if number % _TOLD == _TOLD - 1:
+            await asyncio.sleep(0)
+
+    def _wait(self, member: Member, profile: Profile, found: GroupDecision) -> None:
+        decision, plan, status = member.decision, member.preemption, found.status
+        if decision is not None and found.table is not self._cluster.verdicts:
+            decision = replace(decision, verdicts=None)  # its numbers mean nothing any more
         nominated: str | None = None
-        if makes_room:
+        if found.makes_room:
             nominated = member.node or member.promised or None
         else:  # no node is kept for a part of what the group needs
             nominated = ""

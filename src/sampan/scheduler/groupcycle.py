@@ -20,7 +20,7 @@ from sampan.records import dataclass
 from sampan.scheduler import binding
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.decision import Decision
-from sampan.scheduler.framework import Code, ReservePlugin, Status
+from sampan.scheduler.framework import Code, ReservePlugin, Status, Verdicts
 from sampan.scheduler.plugins.defaultpreemption import Preemption
 from sampan.scheduler.plugins.gangscheduling import feasible
 from sampan.scheduler.podgroups import Group
@@ -67,9 +67,10 @@ class Member:
 @dataclass(slots=True)
 class GroupDecision:
     """``status``: SUCCESS, or why the group has to wait. ``paused``: others ran meanwhile. ``makes_room``: it has what
-    it needs once the victims of its members have gone."""
+    it needs once the victims of its members have gone. ``table``: what the decisions' verdicts are numbers of."""
 
     members: list[Member]
+    table: Verdicts
     status: Status = field(default_factory=Status)
     paused: bool = False
     makes_room: bool = False
@@ -90,7 +91,7 @@ async def place(
 ) -> GroupDecision:
     """``scheduled``: members that have a node. ``search`` None: nobody has to go for this group. Raises what a plug-in
     raises; then nothing is held and nothing promised anew."""
-    found = GroupDecision([Member(item, item.pod) for item in items])
+    found = GroupDecision([Member(item, item.pod) for item in items], cluster.verdicts)
     try:
         found.status = feasible(group.least, scheduled, len(items))
         if found.status.code is Code.UNSCHEDULABLE:
