@@ -56,8 +56,10 @@ def test_a_flag_wins_over_the_file_as_it_does_with_the_kubelet() -> None:
         ([("register-with-taints", "a")], (), "write it like key=value:NoSchedule"),
         ([("authentication", "x")], (), "it cannot be said by a flag"),
         ([], [{"key": "a", "effect": "Never"}], "a taint has a key and an effect"),
+        ([("register-with-taints", "a b=c:NoSchedule")], (), "registerWithTaints: a b=c: name part must consist of"),
+        ([], [{"key": "a", "value": "b/c", "effect": "NoExecute"}], "registerWithTaints: a=b/c: a valid label must be"),
     ],
-    ids=["number", "range", "switch", "map", "taint", "object", "effect"],
+    ids=["number", "range", "switch", "map", "taint", "object", "effect", "key", "value"],
 )
 def test_what_no_node_could_be_given_is_refused_by_name(
     args: list[tuple[str, str]], taints: list[dict[str, str]], said: str

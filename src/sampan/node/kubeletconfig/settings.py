@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sampan.api import quantity
+from sampan.api import names, quantity
 from sampan.api.types import Obj
 from sampan.node.config import NodeConfig, ShutdownGrace
 from sampan.node.cpumanager import options as cpu_options
@@ -225,6 +225,9 @@ def _taints(config: NodeConfig, document: Obj) -> dict[str, Any]:
             raise _invalid("registerWithTaints: a taint has a key and an effect")
         if not all(isinstance(value, str) for value in taint.values()):
             raise _invalid("registerWithTaints: key, value and effect are texts")
+        # The API server would refuse the whole Node, again and again.
+        if wrong := [*names.qualified_name(taint["key"]), *names.label_value(taint.get("value", ""))]:
+            raise _invalid(f"registerWithTaints: {taint['key']}={taint.get('value', '')}: {wrong[0]}")
     return {"taints": (*config.taints, *taints)}
 
 
