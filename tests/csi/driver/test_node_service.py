@@ -222,9 +222,10 @@ async def test_a_volume_may_begin_with_attributes(asked: Any, tmp_path: Path, ca
         ({"iops": "500"}, "iops is not known: there are readAheadKiB and directIO"),
         ({"readAheadKiB": "-4"}, "readAheadKiB: -4 is not a multiple of 4 from 0 to 65536"),
         ({"readAheadKiB": "70000"}, "readAheadKiB: 70000 is not"),
+        ({"readAheadKiB": "4" * 5000}, f"readAheadKiB: {'4' * 60} is not"),
         ({"directIO": "yes"}, "directIO: yes is neither true nor false"),
     ],
-    ids=["unknown", "negative", "large", "no word"],
+    ids=["unknown", "negative", "large", "endless", "no word"],
 )
 async def test_attributes_that_there_are_not_are_an_invalid_argument(
     place: Place, asked: Any, wanted: dict[str, str], words: str

@@ -38,10 +38,11 @@ def read(given: Mapping[str, str]) -> dict[str, str]:
     found = {key: value for key, value in given.items() if not key.startswith(_METADATA)}
     for key, value in found.items():
         if key == READ_AHEAD:
-            if not (value.isascii() and value.isdigit() and int(value) <= _MOST_KIB and int(value) % _PAGE_KIB == 0):
-                raise Refusal(
-                    "INVALID_ARGUMENT", f"{key}: {value} is not a multiple of {_PAGE_KIB} from 0 to {_MOST_KIB}"
-                )
+            # Python reads no number of thousands of digits.
+            short = value.isascii() and value.isdigit() and len(value) <= len(str(_MOST_KIB))
+            if not (short and int(value) <= _MOST_KIB and int(value) % _PAGE_KIB == 0):
+                words = f"is not a multiple of {_PAGE_KIB} from 0 to {_MOST_KIB}"
+                raise Refusal("INVALID_ARGUMENT", f"{key}: {value[:60]} {words}")
         elif key == DIRECT_IO:
             if value not in ("true", "false"):
                 raise Refusal("INVALID_ARGUMENT", f"{key}: {value} is neither true nor false")

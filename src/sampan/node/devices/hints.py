@@ -62,7 +62,8 @@ def _sets(stock: Stock, nodes: Sequence[int], free: Collection[str], lent: Colle
 
 def _counted(stock: Stock, devices: Iterable[str]) -> Counter[Mask]:
     """How many there are, by where they are. There are few such places, and perhaps thousands of devices."""
-    return Counter(mask_of(stock.nodes.get(device, ())) for device in devices)
+    places = Counter(stock.nodes.get(device, ()) for device in devices)
+    return Counter({mask_of(place): number for place, number in places.items()})
 
 
 def _within(counted: Counter[Mask], mask: Mask) -> int:

@@ -100,29 +100,29 @@ def choose(
                 f"previously allocated devices are no longer healthy; cannot allocate unhealthy devices {need.resource}"
             )
         return Choice(tuple(sorted(already)), (), 0)
-    again = tuple(sorted(set(lent) & stock.healthy, key=lambda device: _rank(device, stock, affinity)))[: need.number]
-    free = tuple(sorted(stock.healthy - set(in_use), key=lambda device: _rank(device, stock, affinity)))
+    again = sum(_by_distance(set(lent) & stock.healthy, stock, affinity), ())[: need.number]
+    near, *others = _by_distance(stock.healthy - set(in_use), stock, affinity)
+    free = sum(others, near)
     missing = need.number - len(again)
     if len(free) < missing:
         raise Unavailable(
             f"requested number of devices unavailable for {need.resource}. Requested: {missing}, Available: {len(free)}"
         )
-    near = tuple(device for device in free if _distance(device, stock, affinity) == 0)
     if missing < len(near):
         return Choice(again, near, missing)
     return Choice((*again, *near), free[len(near) :], missing - len(near))
 
 
-def _distance(device: str, stock: Stock, affinity: Mask | None) -> int:
-    """0: on one of these NUMA nodes; then come those on others, then those that are nowhere."""
-    nodes = stock.nodes.get(device)
-    if affinity is None or nodes is None:
-        return 2
-    return 0 if mask_of(nodes) & affinity else 1
-
-
-def _rank(device: str, stock: Stock, affinity: Mask | None) -> tuple[int, str]:
-    return _distance(device, stock, affinity), device
+def _by_distance(devices: Iterable[str], stock: Stock, affinity: Mask | None) -> tuple[tuple[str, ...], ...]:
+    """In the order of their names: those on one of these NUMA nodes; those on others; those that are nowhere. There
+    are few places, and perhaps thousands of devices."""
+    found: tuple[list[str], list[str], list[str]] = [], [], []
+    close: dict[tuple[int, ...] | None, int] = {None: 2}
+    if affinity is not None:
+        close |= {place: 0 if mask_of(place) & affinity else 1 for place in set(stock.nodes.values())}
+    for device in sorted(devices):
+        found[close.get(stock.nodes.get(device), 2)].append(device)
+    return tuple(map(tuple, found))
 
 
 def take(choice: Choice, preferred: Sequence[str]) -> tuple[str, ...]:
