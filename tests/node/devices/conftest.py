@@ -43,6 +43,7 @@ class Plugin:
         #: somebody wants a device of it
         self.asked = asyncio.Event()
         self._news = asyncio.Condition()
+        self._changes = 0
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -75,6 +76,7 @@ class Plugin:
     async def change(self, healthy: Iterable[str], ill: Iterable[str] = ()) -> None:
         async with self._news:
             self.healthy, self.ill = set(healthy), set(ill)
+            self._changes += 1
             self._news.notify_all()
 
     async def _get_options(self, request: Any, context: Any) -> pb.DevicePluginOptions:
@@ -82,13 +84,15 @@ class Plugin:
 
     async def _list(self, request: Any, context: Any) -> AsyncIterator[pb.ListAndWatchResponse]:
         while True:
+            told = self._changes
             devices = [
                 pb.Device(ID=name, health="Healthy", topology=self._topology(name)) for name in sorted(self.healthy)
             ]
             devices += [pb.Device(ID=name, health="Unhealthy") for name in sorted(self.ill)]
             yield pb.ListAndWatchResponse(devices=devices)
-            async with self._news:
-                await self._news.wait()
+            async with self._news:  # who reads it may have changed them before this goes on
+                while self._changes == told:
+                    await self._news.wait()
 
     def _topology(self, name: str) -> pb.TopologyInfo | None:
         nodes = self.nodes.get(name)
