@@ -128,6 +128,21 @@ def test_phases_are_listed_and_unknown_ones_refused(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
+        (["--node-name", "Bad_Name"], "node name 'Bad_Name' is not valid"),
+        (["--node-labels", "a b=c"], "--node-labels: "),
+    ],
+)
+def test_what_join_can_see_by_itself_is_refused_before_the_cluster_is_looked_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str], why: str
+) -> None:
+    monkeypatch.setattr("sampan.cluster.machine.require_root", lambda _command: None)
+    code, said = run("sampan", "join", "192.0.2.1:6443", "--token", "abcdef.0123456789abcdef", *words)
+    assert code == 1 and why in said and "Looking for" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
         (["--config", "FILE", "--pod-network-cidr", "10.1.0.0/16"], "can not mix '--config' with arguments"),
         (["--kubernetes-version", "v1.20.0"], "this is Kubernetes v1.37"),
         (["--token", "short", "--dry-run"], "was not of the form"),

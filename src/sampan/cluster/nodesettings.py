@@ -77,6 +77,16 @@ class NodeSettings:
     kubernetes_dir: str = ""
     cert_dir: str = ""
 
+    def validate_names(self) -> None:
+        """What needs no cluster to be seen. Raises ClusterError."""
+        if self.name and not NODE_NAME.match(self.name):
+            raise ClusterError(
+                f"node name {self.name!r} is not valid",
+                fix="use lower-case letters, digits, dashes and dots, starting and ending with a letter or digit",
+            )
+        if self.node_labels:
+            componentchecks.check_node_labels(self.node_labels)
+
     def validate(self, cluster: ClusterSettings) -> None:
         ports = {"--api-port": cluster.api_port, "--kubelet-port": self.kubelet_port, "--dns-port": self.dns_port}
         if self.ingress and self.runs_containers:
@@ -91,11 +101,7 @@ class NodeSettings:
         endpoints.check_ports(ports, cluster.node_ports)
         if len(set(ports.values())) < len(ports):
             raise ClusterError(f"{', '.join(ports)} must differ", fix="give each a port of its own")
-        if self.name and not NODE_NAME.match(self.name):
-            raise ClusterError(
-                f"node name {self.name!r} is not valid",
-                fix="use lower-case letters, digits, dashes and dots, starting and ending with a letter or digit",
-            )
+        self.validate_names()
         ranges.validate_addresses(self.addresses)
         if self.cni_conf_dir and not Path(self.cni_conf_dir).is_dir():
             raise ClusterError(
@@ -106,8 +112,6 @@ class NodeSettings:
             raise ClusterError(f"runtime {self.runtime!r} is not known", fix=f"choose {' or '.join(RUNTIMES)}")
         self._validate_proxy()
         componentchecks.check_unsafe_sysctls(self.sysctls)
-        if self.node_labels:
-            componentchecks.check_node_labels(self.node_labels)
         self._validate_images()
         if self.cloud_provider not in ("", "external"):
             raise ClusterError(

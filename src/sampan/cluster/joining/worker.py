@@ -66,6 +66,8 @@ class Joining:
         goes_on = self._alone and named.exists()
         if not goes_on:
             self._wanted.check()
+            # Before half a minute is spent on looking for the cluster.
+            admission.worker(self._given.node(named.node), self._wanted.node_name).validate_names()
         async with locks.changing(named, progress):
             if goes_on:
                 kept = instances.load(named.name, state_root=named.state_root, run_root=named.run_root)
