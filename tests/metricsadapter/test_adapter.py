@@ -115,6 +115,8 @@ async def adapted(folder: Path, prometheus: PrometheusServer, exporter: Exporter
             assert piece["endpoints"][0]["addresses"] == ["192.0.2.10"]
             places.port = piece["ports"][0]["port"]
             await answered(admin, f"{CUSTOM}/v1beta1", lambda found: len(found["resources"]) == 4)
+            for other in (f"{CUSTOM}/v1beta2", EXTERNAL):  # each is an APIService of its own, found ready by itself
+                await answered(admin, other, lambda found: True)
             yield admin
         finally:
             stop.set()

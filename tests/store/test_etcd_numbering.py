@@ -11,7 +11,7 @@ import pytest
 
 from sampan.api.clock import SystemClock
 from sampan.store.archive.etcdside import EtcdSide
-from sampan.store.archive.records import ArchiveError
+from sampan.store.archive.records import ArchiveError, Record
 from sampan.store.etcd import numbering
 from sampan.store.etcd.client import Client
 from sampan.store.etcd.errors import PastRevision
@@ -113,9 +113,10 @@ async def test_what_an_earlier_try_left_goes_and_revisions_never_go_back(
     side: EtcdSide, settings: EtcdSettings
 ) -> None:
     await side.claim(b"first", None, FAR)
-    store, _ = await open_store(settings)
-    last = await store.commit("/a", 0, b"", ttl_seconds=100)
-    await store.close()
+    written = Record(1, "/a", 1, 0, 0, int(SystemClock().now().timestamp() * 1000) + 100_000, b"x")
+    await side.write_all([written], {}, lambda done: None)
+    last = (await side.extent()).revision
+    assert (await side.extent()).records == 1 and len(await side.ends("/")) == 1
     await side.claim(b"second", b"first", 10)
     assert (await side.extent()).records == 0 and await side.ends("/") == {}
     assert (await side.extent()).revision > last, "an offset does not become smaller"

@@ -129,7 +129,8 @@ def policy_unchanged(new: Obj, old: Obj) -> Errors:
         now, before = ({**each, "gang": {**each["gang"], "minCount": None}} for each in (now, before))
     if now == before:
         return []
-    return [errors.invalid("spec.schedulingPolicy", new["spec"].get("schedulingPolicy"), common.IMMUTABLE)]
+    written = (new.get("spec") or {}).get("schedulingPolicy")
+    return [errors.invalid("spec.schedulingPolicy", written, common.IMMUTABLE)]
 
 
 def unchanged(new: Obj, old: Obj, *keys: str) -> Errors:
