@@ -206,7 +206,7 @@ async def test_an_image_is_a_volume_that_pods_share_and_cannot_change(world: Wor
     assert reason == "ErrImageNeverPull"
     assert "does not have the proper credentials" in message
 
-    assert world.views(), "what the volumes are views of"
+    # What an ended pod had may be gone before it is deleted; afterwards it is.
     for name in ("reads", "reads-one"):
         await world.admin.delete(PODS, name, "default", grace_period_seconds=0)
     async with asyncio.timeout(60):
