@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from sampan.cli.commands import Group, Option
 from sampan.cli.options import Name
-from sampan.cli.progress import steps
 from sampan.cluster.errors import ClusterError, WrongUsage
 from sampan.cluster.settings import DEFAULT_NAME
 
@@ -25,19 +24,10 @@ _SOCKET = Path("/csi/csi.sock")
 @app.command()
 def image(name: Name = DEFAULT_NAME) -> None:
     """Build the image that the driver and the sidecars run from, out of this very installation."""
-    import asyncio
+    from sampan.cli.image import import_built
+    from sampan.cluster import selfimage
 
-    from sampan.cluster import images, selfimage
-    from sampan.cluster import instance as instances
-
-    instance = instances.load(name)
-    images.require_running(instance)
-    with steps() as progress:
-        progress.step(f"Building {selfimage.CSI_TAG}")
-        data = selfimage.build_csi()
-        progress.step(f"Importing {selfimage.CSI_TAG}")
-        asyncio.run(images.import_archive(instance, [data], selfimage.CSI_TAG))
-    print(selfimage.CSI_TAG)
+    import_built(name, selfimage.CSI_TAG, selfimage.build_csi)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,17 +41,24 @@ def list_images(name: Name = DEFAULT_NAME) -> None:
 @app.command("self")
 def build_self(name: Name = DEFAULT_NAME) -> None:
     """Build an image of Sampan itself, out of this very installation: a scheduler or controllers in a pod."""
+    from sampan.cluster import selfimage
+
+    import_built(name, selfimage.TAG, selfimage.build)
+
+
+def import_built(name: str, tag: str, build: Callable[[], bytes]) -> None:
+    """Builds an image and gives it to the node of a running cluster, with progress. Raises ClusterError."""
     import asyncio
 
-    from sampan.cluster import images, selfimage
+    from sampan.cluster import images
 
     instance = _running(name)
     with steps() as progress:
-        progress.step(f"Building {selfimage.TAG}")
-        data = selfimage.build()
-        progress.step(f"Importing {selfimage.TAG}")
-        asyncio.run(images.import_archive(instance, [data], selfimage.TAG))
-    print(selfimage.TAG)
+        progress.step(f"Building {tag}")
+        data = build()
+        progress.step(f"Importing {tag}")
+        asyncio.run(images.import_archive(instance, [data], tag))
+    print(tag)
 
 
 @app.command("import")

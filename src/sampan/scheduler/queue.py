@@ -67,7 +67,7 @@ def guarded(sort_key: SortKey) -> SortKey:
     def key(pod: PodInfo, enqueued: float) -> tuple[bool, Any]:
         try:
             return False, sort_key(pod, enqueued)
-        except Exception:
+        except Exception:  # a plug-in's fault costs the pod its place, not the queue its order
             log.exception("the order of %s in the queue is not known", pod.key)
             return True, 0
 
