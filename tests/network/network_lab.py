@@ -6,9 +6,11 @@ the test's own event loop: no helper processes. Needs root; everything is remove
 
 import asyncio
 import ctypes
+import itertools
 import os
 import re
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +49,7 @@ class Lab:
     def __init__(self, purpose: str = "") -> None:
         self.prefix = f"splab{os.getpid()}{purpose}"
         self.names = ["node", "outside", *PODS]
+        self._sctp_ports = itertools.cycle(range(20_000, 60_000))
 
     def namespace(self, name: str) -> str:
         return f"{self.prefix}{name}"
@@ -159,6 +162,33 @@ class Lab:
         )
         return transport
 
+    def serve_sctp(self, name: str, address: str) -> "SctpServer":
+        """Answers on every port, as long as it is not closed."""
+        return SctpServer(self._raw_sctp(name, address), name)
+
+    def _raw_sctp(self, name: str, address: str) -> socket.socket:
+        with self.inside(name):
+            made = socket.socket(_family(address), socket.SOCK_RAW, socket.IPPROTO_SCTP)
+        made.setblocking(False)
+        return made
+
+    async def begin_sctp(self, name: str, address: str, port: int, timeout: float = 15) -> str:
+        """Whether the first packet of an association is answered: "answered" or "silence"."""
+        client = self._raw_sctp(name, address)
+        loop, mine = asyncio.get_running_loop(), next(self._sctp_ports)
+        try:
+            client.connect((address, 0))  # so that nobody else's packets are heard
+            client.send(_sctp(mine, port, _INIT, tag=0))
+            async with asyncio.timeout(timeout):
+                while True:
+                    source, target, kind, _ = _read_sctp(client, await loop.sock_recv(client, 2000))
+                    if (source, target, kind) == (port, mine, _INIT_ACK):
+                        return "answered"
+        except TimeoutError:
+            return "silence"
+        finally:
+            client.close()
+
     def ip(self, name: str, arguments: str) -> None:
         _ip(arguments, self.namespace(name))
 
@@ -191,6 +221,55 @@ class Lab:
             return "refused"
         except TimeoutError:
             return "silence"
+
+
+#: Chunks of SCTP (RFC 9260, 3.3.2 and 3.3.3).
+_INIT, _INIT_ACK = 1, 2
+
+
+class SctpServer:
+    """Answers whoever begins an association. The packets are our own: a kernel without SCTP sockets routes, translates
+    and filters the protocol all the same."""
+
+    def __init__(self, opened: socket.socket, name: str) -> None:
+        self._socket, self.name = opened, name
+        #: (address, port) of those who began one
+        self.heard: list[tuple[str, int]] = []
+        asyncio.get_running_loop().add_reader(opened, self._answer)
+
+    def _answer(self) -> None:
+        packet, (client, *_) = self._socket.recvfrom(2000)
+        source, target, kind, tag = _read_sctp(self._socket, packet)
+        if kind == _INIT:
+            self.heard.append((client, target))
+            self._socket.sendto(_sctp(target, source, _INIT_ACK, tag), (client, 0))
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+
+def _sctp(source: int, target: int, kind: int, tag: int) -> bytes:
+    """A packet of one chunk; ``tag`` is what the other side asked for. The kernel's conntrack looks at all of it."""
+    chunk = struct.pack("!BBHIIHHI", kind, 0, 20, 0x5A5A0000 | source, 65_536, 1, 1, 1)
+    head = struct.pack("!HHI", source, target, tag)
+    return head + struct.pack("<I", _crc32c(head + bytes(4) + chunk)) + chunk
+
+
+def _read_sctp(opened: socket.socket, packet: bytes) -> tuple[int, int, int, int]:
+    """Ports, kind of the first chunk, and the tag that its sender asks for."""
+    start = (packet[0] & 15) * 4 if opened.family == socket.AF_INET else 0  # IPv4 hands its own header over
+    source, target, _, _, kind, _, _, tag = struct.unpack_from("!HHIIBBHI", packet, start)
+    return source, target, kind, tag
+
+
+def _crc32c(data: bytes) -> int:
+    rest = 0xFFFFFFFF
+    for byte in data:
+        rest ^= byte
+        for _ in range(8):
+            rest = rest >> 1 ^ (0x82F63B78 if rest & 1 else 0)
+    return rest ^ 0xFFFFFFFF
 
 
 class LabReach(NodeReach):

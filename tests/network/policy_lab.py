@@ -42,12 +42,13 @@ class Enforced(Driver):
 
 @asynccontextmanager
 async def serving(lab):
-    """TCP 80 and 8080 and UDP 53 and 80 in every pod and outside, in both families."""
+    """TCP 80 and 8080, UDP 53 and 80 and all of SCTP in every pod and outside, in both families."""
     opened = []
     for name in (*network_lab.PODS, "outside"):
         for address in ("0.0.0.0", "::"):
             opened += [await lab.serve_tcp(name, port, address) for port in (80, 8080)]
             opened += [await lab.serve_udp(name, port, address) for port in (53, 80)]
+            opened.append(lab.serve_sctp(name, address))
     try:
         yield
     finally:
@@ -59,6 +60,8 @@ async def reaches(lab, source, target, protocol, port, expected):
     timeout = PATIENCE if expected else SILENCE
     if protocol == "TCP":
         said = await lab.get(NAMES[source], target, port, timeout)
+    elif protocol == "SCTP":
+        said = await lab.begin_sctp(NAMES[source], target, port, timeout)
     else:
         client = lab.client(NAMES[source], socket.SOCK_DGRAM, target)
         try:

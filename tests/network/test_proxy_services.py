@@ -321,6 +321,33 @@ async def test_udp_clients_follow_when_their_endpoint_goes(lab, client, proxy):
             each.close()
 
 
+async def test_sctp_is_led_to_endpoints_and_their_answers_back(lab, client, proxy):
+    """The first packets of associations: by cluster address, by node port, and of a pod with itself."""
+    service = web(type="NodePort", ports=[make.port(500, "SCTP", nodePort=30500)])
+    await create(client, proxy, service, *slices(1, 2, ports=[make.port(5000, "SCTP")]))
+    servers = {(pod, family): lab.serve_sctp(pod, family.any) for pod in ("pod1", "pod2") for family in BOTH}
+    try:
+        for family in BOTH:
+            heard = [servers[pod, family].heard for pod in ("pod1", "pod2")]
+            for name, address, port in (("pod3", family.vip, 500), ("outside", family.node, 30500)):
+                for each in heard:
+                    each.clear()
+                for _ in range(60):
+                    assert await lab.begin_sctp(name, address, port) == "answered"
+                    if all(heard):
+                        break
+                assert [{target for _, target in each} for each in heard] == [{5000}, {5000}]
+        await change_endpoints(client, proxy, 1)
+        for family in BOTH:
+            before = len(servers["pod2", family].heard)
+            for client_of in ("pod3", "pod1"):
+                assert await lab.begin_sctp(client_of, family.vip, 500) == "answered"
+            assert len(servers["pod2", family].heard) == before
+    finally:
+        for server in servers.values():
+            server.close()
+
+
 async def test_host_ports_lead_to_their_pod_in_both_families(lab, api, client, proxy):
     pod = make.pod("a", V4.pods[0], [{"hostPort": 8081, "containerPort": 8080}])
     pod["status"]["podIPs"] = [{"ip": family.pods[0]} for family in BOTH]
