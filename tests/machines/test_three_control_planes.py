@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import evidence
 import pytest
 from e2e_harness import DEMO_IMAGE, Kubectl, eventually
 from e2e_manifests import pod
@@ -104,7 +105,18 @@ def service(made: Machines, kubectl: Kubectl) -> Iterator[str]:
     kubectl("expose", "pod", "web", "--port=80", "--target-port=8080", "--type=NodePort")
     port = kubectl("get", "service", "web", "-o", "jsonpath={.spec.ports[0].nodePort}")
     url = f"http://{made[CONTROL + 1].ipv4}:{port}"
-    eventually(lambda: fetched(made.outside, url) == "web\n")
+    said = ""
+
+    def reached() -> bool:
+        nonlocal said
+        said = fetched(made.outside, url)
+        return said == "web\n"
+
+    try:
+        eventually(reached)
+    except AssertionError as error:
+        found = evidence.of_service(kubectl, servers(made), made[CONTROL + 1], port)
+        raise AssertionError(f"{url} gives {said!r}: {error}\n{found}") from error
     yield url
 
 

@@ -111,8 +111,8 @@ async def run_pod_routes(client: Client, instance: Instance, kubelet: Client) ->
 async def run_pod_network(client: Client, informers: InformerFactory, instance: Instance) -> None:
     """Pod network and service proxy for the range that the node was given, and anew when it is given another."""
     given, dns = "", ClusterDns(informers)
+    given = await podnetwork.node_range(client, instance.node.name)
     while True:
-        given = await podnetwork.node_range(client, instance.node.name, other_than=given)
         podnetwork.write_config(instance, given)
         proxy = asyncio.create_task(run_proxy(informers, instance, given, dns), name="service-proxy")
         moved = asyncio.create_task(
@@ -122,6 +122,8 @@ async def run_pod_network(client: Client, informers: InformerFactory, instance: 
             await asyncio.wait([proxy, moved], return_when=asyncio.FIRST_COMPLETED)
             if proxy.done():
                 proxy.result()
+            # What cannot be followed any more ends this, to begin anew: it must not wait for another range.
+            given = moved.result()
         finally:
             await tasks.cancel_and_wait(proxy, moved)
 
@@ -141,6 +143,7 @@ async def run_proxy(informers: InformerFactory, instance: Instance, node_range: 
             await asyncio.wait([proxy, changed], return_when=asyncio.FIRST_COMPLETED)
             if proxy.done():
                 proxy.result()
+            changed.result()
         finally:
             await tasks.cancel_and_wait(proxy, changed)
 

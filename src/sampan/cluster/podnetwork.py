@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from sampan.api.clock import SystemClock
-from sampan.api.errors import ApiError
+from sampan.api.errors import ApiError, from_status
 from sampan.api.faults import fault
 from sampan.api.resources import NODES
 from sampan.client.client import Client
@@ -93,12 +93,14 @@ async def node_range(client: Client, node_name: str, *, other_than: str = "") ->
         try:
             async with client.watch(NODES, field_selector=f"metadata.name={node_name}") as events:
                 async for event in events:
+                    if event.type == "ERROR":
+                        raise from_status(int(event.object.get("code") or 500), event.object)
                     given = ",".join(event.object.get("spec", {}).get("podCIDRs") or ())
                     if event.type in ("ADDED", "MODIFIED") and given not in ("", other_than):
                         return given
         except (ApiError, OSError, TimeoutError) as error:
             log.warning("node %s: its pod range cannot be read: %s", node_name, error)
-            await asyncio.sleep(RETRY_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)  # also after a watch that ended: a server that ends each at once
 
 
 async def teardown(instance: Instance) -> None:
