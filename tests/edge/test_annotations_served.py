@@ -74,6 +74,10 @@ async def test_annotations_do_to_requests_what_they_say() -> None:
             # in the end: the program closes a connection on which it did not read a body
             assert (await connection.ask("small.io", "/", "POST", body=b"x" * 900)).got["size"] == 900
             assert (await connection.ask("small.io", "/", "POST", body=b"x" * 2000)).status == 413
+        for declared, status in ((2**31, 413), (2**32, 413), (10**18 - 1, 413), (2**64 - 1, 400), (2**64, 400)):
+            async with connected() as connection:
+                length = {"Content-Length": str(declared)}
+                assert (await connection.ask("small.io", "/", "POST", headers=length)).status == status, declared
 
 
 async def _paths(connection: Connection) -> None:

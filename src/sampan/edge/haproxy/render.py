@@ -262,6 +262,8 @@ def _frontend(made: _Made, listener: Listener, settings: Settings, options: Opti
 
 def _before(listener: Listener) -> Iterator[str]:
     """What is done with every request."""
+    # From 2**64 - 1 on the program takes a length for none, and sends the header on all the same.
+    yield "http-request deny deny_status 400 if { req.hdr(content-length),length gt 18 }"
     usual = 443 if listener.protocol == "https" else 80
     yield "http-request set-var(txn.host) req.hdr(host),host_only,lower"
     yield f"http-request set-var(txn.scheme) str({listener.protocol})"

@@ -183,7 +183,8 @@ def _access(route: Route, made: Section, options: Options) -> Iterator[str]:
         yield f"http-request auth realm {words.word(access.auth.realm)} unless known_user"
         yield "http-request del-header Authorization"
     if access.body_bytes:
-        yield f"http-request deny deny_status 413 if {{ req.hdr_val(content-length) gt {access.body_bytes} }}"
+        # Not the header's value, of which the program keeps 32 bits: 4 GiB would be nothing.
+        yield f"http-request deny deny_status 413 if {{ req.body_size gt {access.body_bytes} }}"
 
 
 def _denying(status: int) -> int:
