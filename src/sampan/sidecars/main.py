@@ -111,7 +111,8 @@ async def serve(config: SidecarConfig, api: Client, driver: Driver, clock: Clock
                 keeper.keep("capacity", lambda: CapacityPublisher(api, informers, driver, config).run())
         if RESIZER in config.roles and ("EXPAND_VOLUME" in driver.controller or "ONLINE" in driver.services):
             keeper.keep("resizer", lambda: Resizer(api, informers, driver, config, clock).run())
-        if RESIZER in config.roles and config.attributes_classes and "MODIFY_VOLUME" in driver.controller:
+        # Of a driver without MODIFY_VOLUME, too, as upstream: a claim that asks for it is told what the driver answers.
+        if RESIZER in config.roles and config.attributes_classes:
             keeper.keep("modifier", lambda: Modifier(api, informers, driver, config, clock).run())
         if SNAPSHOTTER in config.roles and "CREATE_DELETE_SNAPSHOT" in driver.controller:
             keeper.keep("snapshotter", lambda: _snapshots(config, api, informers, driver, clock))

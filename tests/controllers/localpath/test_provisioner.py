@@ -145,6 +145,11 @@ async def test_a_volume_is_a_file_where_its_class_says_so_and_where_it_is_a_devi
         ({}, {"dataSource": {"kind": "VolumeSnapshot", "name": "s"}}, "volumes with a data source are not supported"),
         ({"mountOptions": ["noatime"]}, {}, "mount options are not supported"),
         (
+            {},
+            {"volumeAttributesClassName": "gold"},
+            'volumes of sampan.io/local-path have no attributes: VolumeAttributesClass "gold" changes nothing',
+        ),
+        (
             {"volumeBindingMode": "Immediate"},
             {"node": ""},
             "no node is selected: the class needs volumeBindingMode WaitForFirstConsumer",
@@ -160,6 +165,20 @@ async def test_what_it_does_not_have_is_refused_by_name(
     await wait.until(lambda: told(api))
     assert told(api) == [("ProvisioningFailed", f'failed to provision volume with StorageClass "standard": {words}')]
     assert not api.all(PERSISTENT_VOLUMES)
+
+
+async def test_a_bound_claim_that_names_a_class_of_attributes_is_told_that_nothing_changes(
+    api: Any, nodes: WithNodes, wait: Any
+) -> None:
+    api.add(PERSISTENT_VOLUME_CLAIMS, {**claim(volumeName="v"), "status": {"phase": "Bound"}})
+    await wait.quiet(api)
+    assert not told(api)
+    await Client(api).patch(
+        PERSISTENT_VOLUME_CLAIMS, "data", {"spec": {"volumeAttributesClassName": "gold"}}, "default"
+    )
+    await wait.until(lambda: told(api))
+    words = 'volumes of sampan.io/local-path have no attributes: VolumeAttributesClass "gold" changes nothing'
+    assert told(api) == [("VolumeModifyFailed", words)]
 
 
 async def test_a_claim_whose_node_is_gone_is_scheduled_anew(api: Any, nodes: WithNodes, wait: Any) -> None:

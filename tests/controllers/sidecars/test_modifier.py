@@ -10,6 +10,8 @@ import pytest
 
 from sampan.api.resources import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from sampan.sidecars import modification
+from sampan.sidecars.config import RESIZER
+from sampan.sidecars.main import serve
 from sampan.sidecars.modification import Step
 from sampan.sidecars.modifier import Modifier
 from sampan.testing import virtual
@@ -151,6 +153,31 @@ def test_a_class_of_another_driver_is_not_for_this_one(new_world: Any, run_with:
             await asyncio.sleep(5)
         assert not world.driver.requests
         assert world.get_claim()["status"]["modifyVolumeStatus"]["status"] == "Infeasible"
+
+    virtual.run(main())
+
+
+def test_a_claim_is_told_that_its_driver_changes_no_volumes(new_world: Any) -> None:
+    """As upstream: the driver is asked, whatever it says it can, and its answer is the claim's."""
+
+    async def main() -> None:
+        world = new_world()
+        world.driver.faults = ["Unimplemented"] * 1000
+        bound(world, capacity={"storage": "1Gi"})
+        context, driver = world.context, world.learned()
+        assert "MODIFY_VOLUME" not in driver.controller
+        config = world.config(roles=frozenset({RESIZER}))
+        running = asyncio.create_task(serve(config, context.client_for("x"), driver, context.clock, context.random))
+        await asyncio.sleep(600)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        [condition] = world.get_claim()["status"]["conditions"]
+        words = "rpc error: code = Unimplemented desc = as it happens"
+        assert condition["type"] == "ModifyVolumeError"
+        assert condition["message"] == f"ModifyVolume failed with error: {words}. Waiting for retry."
+        assert {each["message"] for each in world.api.all(EVENTS) if each["type"] == "Warning"} == {words}
+        assert world.volume()["spec"]["volumeAttributesClassName"] == "silver"
+        assert 1 < world.driver.count("ControllerModifyVolume") < 40
 
     virtual.run(main())
 

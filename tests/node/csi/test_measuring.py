@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,10 @@ from csi_faults import NODE_CAPABILITIES, FaultyDriver, until
 
 from sampan.api.types import Obj
 from sampan.node.api.stats import render_volume_metrics
+from sampan.node.volumes.local import LocalPlugin
+from sampan.node.volumes.manager import ClaimedVolume
 from sampan.node.volumes.measuring import VolumeMeasuring
-from sampan.node.volumes.usage import Measurement, VolumeUsage
+from sampan.node.volumes.usage import FileSystems, Measurement, VolumeUsage
 
 Bench = Any  # the fixture of conftest.py
 CAPABILITIES = (*NODE_CAPABILITIES, "GET_VOLUME_STATS", "VOLUME_CONDITION")
@@ -103,6 +107,52 @@ async def test_a_driver_that_does_not_answer_is_asked_once_and_keeps_no_other_wa
     assert measuring.latest() == {}
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+class Hanging:
+    """Claims of file systems, of which one does not answer until it is let go."""
+
+    def __init__(self, directory: Path, *, patience_seconds: float) -> None:
+        self.claims_news, self.freed, self.looks = asyncio.Event(), threading.Event(), list[Path]()
+        self.files = FileSystems(self._look, patience_seconds=patience_seconds)
+        self._volumes = [
+            ClaimedVolume(
+                pod={"metadata": {"uid": name, "namespace": "ns", "name": name}},
+                name="data", claim=name, plugin=LocalPlugin(), data={}, path=directory / name, block=False,
+            )
+            for name in ("hung", "quick")
+        ]  # fmt: skip
+
+    def _look(self, path: Path) -> VolumeUsage:
+        self.looks.append(path)
+        if path.name == "hung":
+            self.freed.wait()
+        return VolumeUsage(1000)
+
+    def claimed(self) -> list[ClaimedVolume]:
+        return self._volumes
+
+    async def measure(self, volume: ClaimedVolume) -> VolumeUsage | None:
+        return await self.files.look(volume.path)
+
+
+async def test_a_file_system_that_hangs_keeps_no_other_volume_of_its_type_from_being_measured(
+    bench: Bench, tmp_path: Path
+) -> None:
+    volumes = Hanging(tmp_path, patience_seconds=0.05)
+    measuring = VolumeMeasuring(volumes, bench.events, health=False)
+
+    async def seen(name: str) -> bool:
+        await asyncio.gather(*measuring.look())
+        return name in measuring.latest()
+
+    try:
+        await until(lambda: seen("quick"))
+        assert "hung" not in measuring.latest()
+        assert volumes.looks.count(tmp_path / "hung") == 1, "nobody looks there again meanwhile"
+    finally:
+        volumes.freed.set()
+    await until(lambda: seen("hung"))
 
 
 async def test_an_error_leaves_the_numbers_of_before(bench: Bench) -> None:

@@ -132,6 +132,7 @@ def fault_of(chance: random.Random) -> Any:
     return lambda method: chance.choice(("refused", "lost", "nonsense")) if chance.random() < 0.25 else ""
 
 
+@pytest.mark.timeout(60 + ORDERS)
 @pytest.mark.parametrize("part", range(4))
 def test_nothing_is_mounted_twice_and_nothing_is_left_after_any_order(tmp_path: Path, part: int) -> None:
     for seed in range(part, ORDERS, 4):

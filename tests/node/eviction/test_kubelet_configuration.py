@@ -82,6 +82,9 @@ def test_thresholds_that_are_given_replace_the_defaults_unless_they_are_to_be_me
         ("evictionHard: {disk: 1Gi}", "invalid configuration: unsupported eviction signal disk"),
         ("evictionHard: {memory.available: 1}", 'evictionHard["memory.available"] must be a text (in quotes), not 1'),
         ("evictionHard: [a]", "evictionHard must be a map of texts, not a list"),
+        ("reservedMemory: [{numaNode: 0}, 7]", "reservedMemory[1] must be an object, not 7"),
+        ("reservedMemory: 7", "reservedMemory must be a list of objects, not 7"),
+        ("clusterDNS: [10.96.0.10, 3]", "clusterDNS[1] must be a text (in quotes), not 3"),
         ("kubeReserved: {memory: 1Gi, cpu: 2}", 'kubeReserved["cpu"] must be a text (in quotes), not 2'),
         ("featureGates: {SomeGate: yes please}", 'featureGates["SomeGate"] must be true or false, not "yes please"'),
         ("evictionHard: {memory.available: lots}", "invalid configuration: eviction threshold memory.available: "

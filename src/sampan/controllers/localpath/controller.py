@@ -52,7 +52,7 @@ class LocalPathProvisioner:
         await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
 
     def _keys_of_claim(self, claim: Obj) -> Iterable[Key]:
-        if plan.is_wanted(claim, self._classes.get("", claims.class_of(claim))):
+        if plan.is_wanted(claim, self._classes.get("", claims.class_of(claim))) or plan.asks_in_vain(claim):
             yield Key("claim", *key_of(claim))
 
     def _keys_of_volume(self, volume: Obj) -> Iterable[Key]:
@@ -72,6 +72,8 @@ class LocalPathProvisioner:
             storage_class = None if claim is None else self._classes.get("", claims.class_of(claim))
             if claim is not None and storage_class is not None and plan.is_wanted(claim, storage_class):
                 await self._provision(claim, storage_class)
+            elif claim is not None and (why := plan.asks_in_vain(claim)):
+                self._recorder.event(claim, "Warning", "VolumeModifyFailed", why)
             return DONE
         volume = self._volumes.get("", key.name)
         if volume is not None and plan.is_let_go(volume):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sampan.api import objects
+from sampan.api.errors import quoted
 from sampan.api.reading import part, parts, text, text_map, texts
 from sampan.api.storage import claims, volumes
 from sampan.api.types import Obj
@@ -32,6 +33,20 @@ def is_wanted(claim: Obj, storage_class: Obj | None) -> bool:
     return not claims.is_delayed(storage_class) or bool(claims.annotation(claim, claims.SELECTED_NODE))
 
 
+def asks_in_vain(claim: Obj) -> str:
+    """Why a claim that has its volume does not get the class of attributes that it names now; "": it names none, or the
+    volume is another's."""
+    name = text(part(claim, "spec"), "volumeAttributesClassName")
+    ours = claims.annotation(claim, claims.PROVISIONER) == volumes.LOCAL_PATH
+    if not name or not ours or claims.phase(claim) != "Bound" or objects.is_deleting(claim):
+        return ""
+    return _no_attributes(name)
+
+
+def _no_attributes(name: str) -> str:
+    return f"volumes of {volumes.LOCAL_PATH} have no attributes: VolumeAttributesClass {quoted(name)} changes nothing"
+
+
 def awaits_populator(claim: Obj) -> bool:
     """Its data comes from a kind that is neither a claim nor a snapshot: somebody else makes the volume."""
     spec = part(claim, "spec")
@@ -53,6 +68,8 @@ def render_volume(claim: Obj, storage_class: Obj, node: Obj) -> Obj:
         raise Refused("volumes with a data source are not supported")
     if any(True for _ in texts(storage_class, "mountOptions")):
         raise Refused("mount options are not supported")
+    if attributes := text(spec, "volumeAttributesClassName"):
+        raise Refused(_no_attributes(attributes))
     name, is_file = volume_name(claim), mode == "Block" or backing == volumes.BACKING_FILE
     made_of = {volumes.LOCAL_BACKING: volumes.BACKING_FILE} if is_file else {}
     term = {"matchExpressions": [{"key": _HOST_NAME, "operator": "In", "values": [host_name(node)]}]}

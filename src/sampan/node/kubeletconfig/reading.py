@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,10 @@ def _value(name: str, value: Any) -> Any:
             key, wrong = next(each for each in value.items() if not isinstance(each[1], _ENTRIES[kind]))
             words = "a text (in quotes)" if kind == "text map" else "true or false"
             raise BadKubeletConfig(f'{name}["{str(key)[:60]}"] must be {words}, not {_shown(wrong)}')
+        if kind in _ITEMS and isinstance(value, list):
+            check, words = _ITEMS[kind]
+            number, wrong = next(each for each in enumerate(value) if not check(each[1]))
+            raise BadKubeletConfig(f"{name}[{number}] must be {words}, not {_shown(wrong)}")
         raise BadKubeletConfig(f"{name} must be {_WORDS[kind]}, not {_shown(value)}")
     return value
 
@@ -84,7 +89,7 @@ def _whole(value: Any) -> bool:
     return type(value) is int and abs(value) < 2**63
 
 
-def _all(value: Any, check: Any) -> bool:
+def _all(value: Any, check: Callable[[Any], bool]) -> bool:
     return isinstance(value, list) and all(check(item) for item in value)
 
 
@@ -92,14 +97,18 @@ def _map(value: Any, kind: type) -> bool:
     return isinstance(value, dict) and all(isinstance(item, kind) for item in value.values())
 
 
+#: of lists: what each of them is
+_ITEMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "texts": (lambda value: isinstance(value, str), "a text (in quotes)"),
+    "numbers": (_whole, "a whole number"),
+    "objects": (lambda value: isinstance(value, dict), "an object"),
+}
 _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
     "switch": lambda value: isinstance(value, bool),
     "number": _whole,
     "fraction": lambda value: type(value) in (int, float),
-    "texts": lambda value: _all(value, lambda item: isinstance(item, str)),
-    "numbers": lambda value: _all(value, _whole),
-    "objects": lambda value: _all(value, lambda item: isinstance(item, dict)),
+    **{kind: partial(_all, check=check) for kind, (check, _) in _ITEMS.items()},
     "object": lambda value: isinstance(value, dict),
     "map": lambda value: isinstance(value, dict),
     "text map": lambda value: _map(value, str),

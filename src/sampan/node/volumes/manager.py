@@ -42,7 +42,7 @@ from sampan.node.volumes.podcertificate import CertificateSource, NoCertificates
 from sampan.node.volumes.podlocks import PodLocks, Turn
 from sampan.node.volumes.subpath import bind_subpath
 from sampan.node.volumes.tokens import TokenSource
-from sampan.node.volumes.usage import VolumeUsage, of_file_system
+from sampan.node.volumes.usage import FileSystems, VolumeUsage
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -125,6 +125,7 @@ class VolumeManager:
         self._mounter = mounter or LinuxMounter()
         self._plugins = plugins
         self._lanes = Lanes()
+        self._file_systems = FileSystems()
         self._operations = VolumeOperations(root_dir, self._mounter, plugins)
         self._locks = PodLocks()
         self._orphans = Orphans()
@@ -148,8 +149,7 @@ class VolumeManager:
             return await plugin.measure(volume.data, volume.path)
         if volume.block:
             return None
-        lane = self._lanes.executor(plugin.lane(volume.data))
-        return await asyncio.get_running_loop().run_in_executor(lane, of_file_system, volume.path)
+        return await self._file_systems.look(volume.path)
 
     async def mount_pod(self, pod: Obj, facts: PodFacts | None = None) -> dict[str, MountedVolume]:
         """Makes every volume of the pod present and current, by name. Idempotent.

@@ -2,8 +2,9 @@
 ``/stats/summary``, for ``kubelet_volume_stats_*``, and for the health that drivers report (upstream's
 ``volumeStatCalculator``).
 
-Each driver, and each type of volume, is asked apart: one that hangs keeps its own numbers old and nobody else's. A node
-without claims does nothing here.
+Each driver, and each type of volume, is asked apart: one that hangs keeps its own numbers old and nobody else's; of
+those that are file systems, one that hangs is passed over (``usage.FileSystems``). A node without claims does nothing
+here.
 """
 
 from __future__ import annotations

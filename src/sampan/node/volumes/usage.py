@@ -1,14 +1,20 @@
-"""What a claim's volume has and how much of it is used, as its file system or its driver says. Values, and one look."""
+"""What a claim's volume has and how much of it is used, as its file system or its driver says: values, and looks at
+file systems."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sampan.records import dataclass
+
+#: a file system that has not answered by then is left to itself
+_PATIENCE_SECONDS: Final = 10.0
 
 
 class Unmeasured(Exception):
@@ -58,3 +64,50 @@ def of_file_system(path: Path) -> VolumeUsage:
         inodes_free=found.f_ffree,
         inodes_used=found.f_files - found.f_ffree,
     )
+
+
+class FileSystems:
+    """Looks at file systems, each look in a thread of its own, so that one that hangs keeps no other from being looked
+    at, and nothing else of the node waiting. Invariant: no path has two threads. One event loop."""
+
+    def __init__(
+        self, look: Callable[[Path], VolumeUsage] = of_file_system, *, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
+        self._look, self._patience_seconds = look, patience_seconds
+        self._asked: set[Path] = set()
+
+    async def look(self, path: Path) -> VolumeUsage:
+        """Raises Unmeasured: also when nobody answers, and as long as nobody has answered since."""
+        if path in self._asked:
+            raise Unmeasured(f"{path}: its file system still does not answer")
+        self._asked.add(path)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[VolumeUsage | Unmeasured] = loop.create_future()
+
+        def run() -> None:
+            found: VolumeUsage | Unmeasured
+            try:
+                found = self._look(path)
+            except Unmeasured as error:
+                found = error
+            try:
+                loop.call_soon_threadsafe(self._answered, path, answer, found)
+            except RuntimeError:
+                pass  # the loop is closed: nobody waits any more
+
+        threading.Thread(target=run, name=f"look at {path}", daemon=True).start()
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                result = await answer
+        except TimeoutError:
+            raise Unmeasured(f"{path}: its file system does not answer") from None
+        if isinstance(result, Unmeasured):
+            raise result
+        return result
+
+    def _answered(
+        self, path: Path, answer: asyncio.Future[VolumeUsage | Unmeasured], found: VolumeUsage | Unmeasured
+    ) -> None:
+        self._asked.discard(path)
+        if not answer.done():
+            answer.set_result(found)
