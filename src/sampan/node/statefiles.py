@@ -1,8 +1,16 @@
-"""What is wrong with a file in which a manager of the node keeps what it gave away."""
+"""Files in which managers of the node keep what they gave away: what an agent before has left, and what is wrong with
+it. Pure but for a line in the log."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S")
 
 
 class StateMisfit(ValueError):
@@ -12,3 +20,17 @@ class StateMisfit(ValueError):
         super().__init__(
             f"the {manager}'s state does not fit: {why}; drain this node, remove {file} and start it again"
         )
+
+
+def take_up(
+    manager: str, file: Path, data: bytes, decode: Callable[[bytes], S | None], misfit: Callable[[S], str]
+) -> S | None:
+    """``data``: of ``file``, b"" when it is not there. None: nothing holds. Raises StateMisfit."""
+    known = decode(data)
+    if known is None:
+        if data:
+            log.warning("%s: %s cannot be read: what it holds is given anew", manager, file)
+        return None
+    if why := misfit(known):
+        raise StateMisfit(manager, why, file)
+    return known

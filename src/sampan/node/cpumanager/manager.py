@@ -22,9 +22,10 @@ from sampan.node.cpumanager.options import check, read
 from sampan.node.cpumanager.policy import Misaligned, StaticPolicy, exclusive_cpus, reserve
 from sampan.node.host import Host
 from sampan.node.processors import Cpus, Topology, parse, show
-from sampan.node.statefiles import StateMisfit
+from sampan.node.statefiles import take_up
 from sampan.node.topology.aligning import GivesNothing, Provider, Refused
-from sampan.node.topology.hints import Hints, Mask
+from sampan.node.topology.giving import Giver
+from sampan.node.topology.hints import Mask
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +41,9 @@ def static_policy(config: NodeConfig, topology: Topology) -> StaticPolicy:
 
 def restore(policy: StaticPolicy, data: bytes, file: Path) -> None:
     """What an agent before has given holds. ``data``: of ``file``, b"" when it is not there. Raises StateMisfit."""
-    known = checkpoint.decode(data)
-    if known is None:
-        if data:
-            log.warning("cpu manager: %s cannot be read: processors are given anew", file)
-        return
-    if why := checkpoint.misfit(known, policy):
-        raise StateMisfit("CPU manager", why, file)
-    policy.assigned = {uid: dict(each) for uid, each in known.assigned.items()}
+    known = take_up("CPU manager", file, data, checkpoint.decode, lambda state: checkpoint.misfit(state, policy))
+    if known is not None:
+        policy.assigned = {uid: dict(each) for uid, each in known.assigned.items()}
 
 
 class CpuManager(Provider, Protocol):
@@ -90,9 +86,11 @@ class NoCpuManager(GivesNothing):
 Running = tuple[str, runtime.Container]
 
 
-class StaticCpuManager:
-    """What the policy has given is written to the file soon after. A container whose agent was killed before that may
-    get others from the next one, which moves it there."""
+class StaticCpuManager(Giver):
+    """A container whose agent was killed before the file was written may get other processors from the next one, which
+    moves it there."""
+
+    kind = "cpu"
 
     def __init__(
         self,
@@ -105,47 +103,17 @@ class StaticCpuManager:
         running: Callable[[], Iterable[Running]],
         period_seconds: float = 10.0,
     ) -> None:
-        """``active``: uids of pods that have a claim on the node. ``running``: its containers."""
-        self._policy, self._host, self._runtime, self._file = policy, host, source, directory / checkpoint.FILE
-        self._active, self._running, self._period_seconds = active, running, period_seconds
-        self._pinned = self._refused = 0
+        """``active``: uids of pods that have a claim on the node. ``running``: its containers. Raises StateMisfit."""
+        file = directory / checkpoint.FILE
+        super().__init__(policy, host, file, active, period_seconds=period_seconds)
+        self._policy, self._runtime, self._running = policy, source, running
         self._applied: dict[str, str] = {}
-        self._wake = asyncio.Event()
-        restore(policy, host.read(self._file, checkpoint.LIMIT_BYTES), self._file)
-
-    # As a provider of the topology manager.
-
-    def prepare(self, uid: str) -> None:
-        if self._policy.keep_only({*self._active(), uid}):
-            self._wake.set()
-
-    def hints(self, pod: Obj, container: Obj) -> Hints:
-        return self._policy.hints(pod, container)
-
-    def pod_hints(self, pod: Obj) -> Hints:
-        return self._policy.pod_hints(pod)
-
-    def allocate(self, pod: Obj, container: Obj, affinity: Mask | None) -> None:
-        self._pinned += exclusive_cpus(pod, container) > 0
-        try:
-            if self._policy.allocate(pod, container, affinity):
-                self._wake.set()
-        except allocator.TooFew as error:
-            self._refused += 1
-            raise Refused(allocation_failed(str(error))) from error
-        except Misaligned as error:
-            self._refused += 1
-            raise Refused(Refusal("SMTAlignmentError", str(error))) from error
-
-    def release(self, uid: str) -> None:
-        if self._policy.release(uid):
-            self._wake.set()
+        restore(policy, host.read(file, checkpoint.LIMIT_BYTES), file)
 
     def metrics(self) -> dict[str, int]:
         alone = self._policy.usable - self._policy.shared
         return {
-            "kubelet_cpu_manager_pinning_requests_total": self._pinned,
-            "kubelet_cpu_manager_pinning_errors_total": self._refused,
+            **super().metrics(),
             "kubelet_cpu_manager_shared_pool_size_millicores": len(self._policy.shared) * 1000,
             "kubelet_cpu_manager_exclusive_cpu_allocation_count": len(alone),
         }
@@ -159,27 +127,21 @@ class StaticCpuManager:
     def assignable(self) -> Cpus:
         return self._policy.topology.cpus - self._policy.reserved
 
-    def freed(self) -> None:
-        self._wake.set()
+    def _concerns(self, pod: Obj, container: Obj) -> bool:
+        return exclusive_cpus(pod, container) > 0
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        written = b""
-        while True:
-            self._wake.clear()
-            self._policy.keep_only(self._active())
-            state = checkpoint.encode(self._policy.shared, self._policy.assigned)
-            if state != written:
-                await self._host.write(self._file, state, 0o600)
-                written = state
-            await self._bring_in_line()
-            try:
-                async with asyncio.timeout(self._period_seconds):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+    def _give(self, pod: Obj, container: Obj, affinity: Mask | None) -> bool:
+        try:
+            return self._policy.allocate(pod, container, affinity)
+        except allocator.TooFew as error:
+            raise Refused(allocation_failed(str(error))) from error
+        except Misaligned as error:
+            raise Refused(Refusal("SMTAlignmentError", str(error))) from error
 
-    async def _bring_in_line(self) -> None:
+    def _encode(self) -> bytes:
+        return checkpoint.encode(self._policy.shared, self._policy.assigned)
+
+    async def _follow(self) -> None:
         """Those that give way first: no processor is another's before it is nobody's."""
         present = list(self._running())
         self._applied = {each.id: self._applied[each.id] for _, each in present if each.id in self._applied}

@@ -7,7 +7,7 @@ init containers, then the main ones) may have the same processors; sidecars keep
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from sampan.api.pods import containers
 from sampan.api.pods.qos import compute_qos_class
@@ -16,6 +16,7 @@ from sampan.api.types import Obj
 from sampan.node.cpumanager import allocator, spreading
 from sampan.node.cpumanager.options import Options
 from sampan.node.processors import Cpus, Topology, show
+from sampan.node.topology.giving import Given
 from sampan.node.topology.hints import Hint, Hints, Mask, mask_of, masks, nodes_of, with_smallest_preferred
 
 Assignments = Mapping[str, Mapping[str, Cpus]]
@@ -34,7 +35,7 @@ class Misaligned(Exception):
     """A container cannot have cores of its own, all of their threads included. The text is the kubelet's."""
 
 
-class StaticPolicy:
+class StaticPolicy(Given[Cpus]):
     """Invariants: no processor is given to two pods, nor to two containers of a pod that may run at once; none that is
     reserved is given to anybody; ``shared`` is all that nobody has to itself, but what is strictly reserved."""
 
@@ -49,8 +50,7 @@ class StaticPolicy:
         #: those whose core is reserved in part
         touched = topology.by_core(reserved).keys()
         self._reserved_cores = frozenset(cpu for cpu, place in topology.places.items() if place in touched)
-        #: by uid and name of the container
-        self.assigned: dict[str, dict[str, Cpus]] = {uid: dict(each) for uid, each in (assigned or {}).items()}
+        self.assigned = {uid: dict(each) for uid, each in (assigned or {}).items()}
 
     @property
     def usable(self) -> Cpus:
@@ -205,18 +205,6 @@ class StaticPolicy:
             Hint(mask, mask.bit_count() == least or len(set().union(*(on[node] for node in nodes_of(mask)))) == sockets)
             for mask in found
         ]
-
-    # Giving back.
-
-    def release(self, uid: str) -> bool:
-        return self.assigned.pop(uid, None) is not None
-
-    def keep_only(self, uids: Collection[str]) -> bool:
-        """What pods had that are over is shared again; True when something changed."""
-        gone = self.assigned.keys() - set(uids)
-        for uid in gone:
-            del self.assigned[uid]
-        return bool(gone)
 
 
 def _wishes(pod: Obj) -> Iterator[tuple[Obj, bool, int]]:

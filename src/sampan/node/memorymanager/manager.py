@@ -7,7 +7,6 @@ node without the policy has ``NoMemoryManager``. One event loop.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -21,12 +20,11 @@ from sampan.node.memorymanager.policy import Block, NoRoom, StaticPolicy
 from sampan.node.node_status import reservations
 from sampan.node.numa import Cell
 from sampan.node.processors import show
-from sampan.node.statefiles import StateMisfit
+from sampan.node.statefiles import take_up
 from sampan.node.thresholds import hard_amount
 from sampan.node.topology.aligning import GivesNothing, Provider, Refused
-from sampan.node.topology.hints import Hints, Mask, mask_of
-
-log = logging.getLogger(__name__)
+from sampan.node.topology.giving import Giver
+from sampan.node.topology.hints import Mask, mask_of
 
 
 def static_policy(config: NodeConfig, cells: Sequence[Cell], memory_bytes: int) -> StaticPolicy:
@@ -39,16 +37,11 @@ def static_policy(config: NodeConfig, cells: Sequence[Cell], memory_bytes: int) 
 
 def restore(policy: StaticPolicy, data: bytes, file: Path) -> None:
     """What an agent before has given holds. ``data``: of ``file``, b"" when it is not there. Raises StateMisfit."""
-    known = checkpoint.decode(data)
-    if known is None:
-        if data:
-            log.warning("memory manager: %s cannot be read: memory is given anew", file)
-        return
-    if why := checkpoint.misfit(known, policy):
-        raise StateMisfit("memory manager", why, file)
-    policy.assigned = {
-        uid: {name: list(blocks) for name, blocks in of_pod.items()} for uid, of_pod in known.assigned.items()
-    }
+    known = take_up("memory manager", file, data, checkpoint.decode, lambda state: checkpoint.misfit(state, policy))
+    if known is not None:
+        policy.assigned = {
+            uid: {name: list(blocks) for name, blocks in of_pod.items()} for uid, of_pod in known.assigned.items()
+        }
 
 
 class MemoryManager(Provider, Protocol):
@@ -87,51 +80,20 @@ class NoMemoryManager(GivesNothing):
         await asyncio.Event().wait()
 
 
-class StaticMemoryManager:
-    """What the policy has given is written to the file soon after. A container whose agent was killed before that runs
-    on where it is, and is given what the next agent finds free."""
+class StaticMemoryManager(Giver):
+    """A container whose agent was killed before the file was written runs on where it is, and is given what the next
+    agent finds free."""
+
+    kind = "memory"
 
     def __init__(
         self, policy: StaticPolicy, host: Host, directory: Path, *, active: Callable[[], Collection[str]]
     ) -> None:
         """``active``: uids of pods that have a claim on the node. Raises StateMisfit."""
-        self._policy, self._host, self._file, self._active = policy, host, directory / checkpoint.FILE, active
-        self._wake = asyncio.Event()
-        self._pinned = self._refused = 0
-        restore(policy, host.read(self._file, checkpoint.LIMIT_BYTES), self._file)
-
-    # As a provider of the topology manager.
-
-    def prepare(self, uid: str) -> None:
-        if self._policy.keep_only({*self._active(), uid}):
-            self._wake.set()
-
-    def hints(self, pod: Obj, container: Obj) -> Hints:
-        return self._policy.hints(pod, container)
-
-    def pod_hints(self, pod: Obj) -> Hints:
-        return self._policy.pod_hints(pod)
-
-    def allocate(self, pod: Obj, container: Obj, affinity: Mask | None) -> None:
-        self._pinned += self._policy.concerns(pod, container)
-        try:
-            if self._policy.allocate(pod, container, affinity):
-                self._wake.set()
-        except NoRoom as error:
-            self._refused += 1
-            raise Refused(allocation_failed(str(error))) from error
-
-    def release(self, uid: str) -> None:
-        if self._policy.release(uid):
-            self._wake.set()
-
-    def metrics(self) -> dict[str, int]:
-        return {
-            "kubelet_memory_manager_pinning_requests_total": self._pinned,
-            "kubelet_memory_manager_pinning_errors_total": self._refused,
-        }
-
-    # As a part of the node.
+        file = directory / checkpoint.FILE
+        super().__init__(policy, host, file, active)
+        self._policy = policy
+        restore(policy, host.read(file, checkpoint.LIMIT_BYTES), file)
 
     def nodes(self, uid: str, name: str) -> str:
         return show(self._policy.nodes_of(uid, name))
@@ -147,20 +109,20 @@ class StaticMemoryManager:
             if size
         ]
 
-    def freed(self) -> None:
-        self._wake.set()
+    def _concerns(self, pod: Obj, container: Obj) -> bool:
+        return self._policy.concerns(pod, container)
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        written = b""
-        while True:
-            self._wake.clear()
-            self._policy.keep_only(self._active())
-            state = checkpoint.encode(self._policy)
-            if state != written:
-                await self._host.write(self._file, state, 0o600)
-                written = state
-            await self._wake.wait()
+    def _give(self, pod: Obj, container: Obj, affinity: Mask | None) -> bool:
+        try:
+            return self._policy.allocate(pod, container, affinity)
+        except NoRoom as error:
+            raise Refused(allocation_failed(str(error))) from error
+
+    def _encode(self) -> bytes:
+        return checkpoint.encode(self._policy)
+
+    async def _follow(self) -> None:
+        """What runs keeps its nodes: the kernel moves no memory that is in use."""
 
 
 def make_memory_manager(config: NodeConfig, host: Host, *, active: Callable[[], Collection[str]]) -> MemoryManager:

@@ -7,7 +7,7 @@ kubelet's ``memorymanager/policy_static.go``, which keeps the same by node.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sampan.api.pods import containers
 from sampan.api.pods.qos import compute_qos_class
@@ -15,6 +15,7 @@ from sampan.api.pods.requests import Amounts, container_requests, has_pod_level
 from sampan.api.types import Obj
 from sampan.node.memorymanager.reserved import MEMORY, Reserved, is_memory
 from sampan.node.numa import Cell
+from sampan.node.topology.giving import Given
 from sampan.node.topology.hints import Hint, Hints, Mask, mask_of, masks, narrowest, nodes_of
 from sampan.records import dataclass
 
@@ -36,7 +37,7 @@ class Block:
 Blocks = Mapping[str, Mapping[str, Sequence[Block]]]
 
 
-class StaticPolicy:
+class StaticPolicy(Given[list[Block]]):
     """Invariants: two groups of nodes that containers have memory of are the same, or share no node; of no group more
     is given than it has. What an init container had, and a later container of its pod uses again, is counted once: at
     the later one."""
@@ -45,7 +46,7 @@ class StaticPolicy:
         self.cells, self.reserved = cells, reserved
         #: what pods may have, by node and resource
         self.allocatable = {cell.id: _allocatable(cell, reserved.get(cell.id, {})) for cell in cells}
-        self.assigned: dict[str, dict[str, list[Block]]] = {}
+        self.assigned = {}
 
     def nodes_of(self, uid: str, name: str) -> tuple[int, ...]:
         """None: from wherever its pod's memory comes."""
@@ -162,16 +163,6 @@ class StaticPolicy:
                 if block.nodes == mask and (less := min(left.get(block.resource, 0), block.size)):
                     left[block.resource] -= less
                     self.assigned[uid][lender][index] = Block(mask, block.resource, block.size - less)
-
-    def release(self, uid: str) -> bool:
-        return self.assigned.pop(uid, None) is not None
-
-    def keep_only(self, uids: Collection[str]) -> bool:
-        """True when something changed."""
-        gone = self.assigned.keys() - set(uids)
-        for uid in gone:
-            del self.assigned[uid]
-        return bool(gone)
 
     def misfit(self, assigned: Blocks) -> str:
         """Why the policy cannot go on from there, as the kubelet says it; "": it can."""
