@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from sampan.api.errors import NotFound, ServiceUnavailable
@@ -46,6 +47,12 @@ class House:
     async def stop(self, url: str) -> None:
         await self.runners.pop(url).cleanup()
 
+    async def end(self) -> None:
+        for transport in self.transports:
+            await transport.close()
+        for url in list(self.runners):
+            await self.stop(url)
+
     def connect(self, *urls: str) -> Client:
         transport = HttpTransport(Connection(urls[0]), servers=Servers(urls))
         self.transports.append(transport)
@@ -56,10 +63,7 @@ class House:
 async def house() -> AsyncIterator[House]:
     made = House()
     yield made
-    for transport in made.transports:
-        await transport.close()
-    for url in list(made.runners):
-        await made.stop(url)
+    await made.end()
 
 
 def closed() -> str:
@@ -125,6 +129,43 @@ async def test_a_read_that_is_cut_off_in_its_answer_is_asked_elsewhere(house: Ho
         return response
 
     assert await name_of(house.connect(await house.serve(half), await house.named("b"))) == "b"
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_watch_or_a_log_whose_server_goes_ends_with_a_fault_of_the_network_on_either_event_loop(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def run() -> None:
+        house, go = House(), asyncio.Event()
+
+        async def going(request: web.BaseRequest) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b'{"type": "ADDED", "object": {}}\n')
+            await go.wait()
+            assert request.transport is not None
+            request.transport.abort()
+            return response
+
+        client = house.connect(await house.serve(going), closed())
+        [transport] = house.transports
+        try:
+            for opened in (client.watch(PODS), transport.stream(Call("GET", "/log"))):
+                go.clear()
+                with pytest.raises(ServiceUnavailable):
+                    async with opened as told:
+                        await anext(told)  # type: ignore[call-overload]  # of either kind
+                        [made] = [each for each in transport._sockets if each.fileno() != -1]
+                        go.set()
+                        while made.fileno() != -1:  # noqa: ASYNC110  # the loop has let go of it
+                            await asyncio.sleep(0)
+                        await anext(told)  # type: ignore[call-overload]
+                del made
+        finally:
+            await house.end()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(run())
 
 
 async def test_of_a_server_that_hangs_a_read_is_asked_elsewhere(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

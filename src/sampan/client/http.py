@@ -238,12 +238,12 @@ class HttpTransport:
         """Its connection may be silent for long; afterwards it is like the others again, if it is still there."""
         transport = response.connection.transport if response.connection is not None else None
         made = transport.get_extra_info("socket") if transport is not None and len(self.servers) > 1 else None
-        with suppress(OSError):
+        with suppress(*_CLOSED):
             _use_timers(made, WATCH_TIMERS)
         try:
             yield
         finally:
-            with suppress(OSError):
+            with suppress(*_CLOSED):
                 _use_timers(made, ANSWER_TIMERS)
 
     def use_certificate(self, certificate_pem: bytes, key_pem: bytes) -> None:
@@ -297,8 +297,12 @@ class HttpTransport:
         return self._token
 
 
+#: what a socket that is closed raises, by asyncio's own loop and by uvloop
+_CLOSED = (OSError, ValueError)
+
+
 def _use_timers(made: socket.socket | None, timers: tuple[int, int]) -> None:
-    """Raises OSError when it is closed."""
+    """Raises what ``_CLOSED`` names."""
     if made is not None:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, timers[0])
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timers[1])
