@@ -59,6 +59,14 @@ def test_phases(policy: str, state: str, code: int, phase: str) -> None:
     assert status(pod(policy), observed(container(state, code)))["phase"] == phase
 
 
+@pytest.mark.parametrize("waiting", [{"web": Waiting("ErrImagePull", "not found")}, {}])
+def test_a_pod_of_which_one_container_has_never_run_is_pending_though_another_runs(waiting: Any) -> None:
+    two = pod(containers=[{"name": "main", "image": "demo"}, {"name": "web", "image": "absent"}])
+    assert status(two, observed(container("running")), waiting=waiting)["phase"] == "Pending"
+    both = observed(container("running"), container("exited", 1, name="web"))
+    assert status(two, both, waiting=waiting)["phase"] == "Running"
+
+
 def test_a_pod_without_containers_yet_is_being_created() -> None:
     rendered = status(pod(), PodState())
     assert rendered["phase"] == "Pending"
