@@ -1,7 +1,8 @@
 """Pods that take too much of a real node, each in its own way: the right one goes, the others and the node go on.
 
 The node's file system is a small tmpfs, so that a pod can fill it; that memory is short is said for as long as the
-pod is there that uses most of it, so that nobody has to use it up.
+pod is there that uses most of it, so that nobody has to use it up. The node looks when the test lets it: what it does
+while somebody takes too much can be seen before it acts on it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import pytest
 
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.errors import AlreadyExists
-from sampan.api.resources import EVENTS, NODES, PODS, SERVICE_ACCOUNTS
+from sampan.api.resources import EVENTS, LEASES, NODES, PODS, SERVICE_ACCOUNTS
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.node import runtime
 from sampan.node.agent import NodeAgent
 from sampan.node.cgroups.manager import remove_all
 from sampan.node.config import NodeConfig
+from sampan.node.eviction.meter import Meter, PodDisk, Readings
 from sampan.node.host import Load
 from sampan.node.host_linux import LinuxHost
 from sampan.node.thresholds import parse_thresholds
@@ -46,13 +48,37 @@ FILLERS = {
     "filler": "head -c 40m /dev/zero >/scratch/file",
     "files": "i=0; while [ $i -lt 5000 ]; do : >/scratch/$i; i=$((i+1)); done",
 }
+PROCESSES = 20
+#: ends whenever it cannot begin another, and is begun again: at its limit for ever
+BOMB = "while true; do (while true; do sleep 1000 & done) 2>/dev/null; done"
 THRESHOLDS = parse_thresholds({"memory.available": "100Mi", "nodefs.available": "50%", "nodefs.inodesFree": "50%"})
+
+
+class Waiting:
+    """Measures as another meter does; the machine only when it may."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self.may = asyncio.Event()
+        self.may.set()
+
+    async def read(self, image_mount: str) -> Readings:
+        await self.may.wait()
+        return await self._meter.read(image_mount)
+
+    async def pod(self, pod: Obj, *, files: bool = True) -> PodDisk:
+        return await self._meter.pod(pod, files=files)
 
 
 class Pressed(LinuxHost):
     """The real machine, but for how much of its memory is left."""
 
     is_short: Callable[[], bool] = staticmethod(lambda: False)
+
+    def __init__(self, config: NodeConfig) -> None:
+        super().__init__(config)
+        self.waiting = Waiting(self.meter)
+        self.meter = self.waiting  # type: ignore[assignment]
 
     def load(self) -> Load:
         found = super().load()
@@ -63,11 +89,13 @@ class Place:
     def __init__(self, bench: Any, admin: Client, host: Pressed, root: Path) -> None:
         self.bench, self.admin, self.host, self.root = bench, admin, host, root
 
-    async def create(self, name: str, script: str, *, resources: Obj | None = None, size_limit: str = "") -> None:
+    async def create(
+        self, name: str, script: str, *, resources: Obj | None = None, size_limit: str = "", **more: Any
+    ) -> None:
         scratch: Obj = {"name": "scratch", "emptyDir": {"sizeLimit": size_limit} if size_limit else {}}
         container = {
             "name": "main", "image": self.bench.image, "command": ["sh", "-c", f"{script}; sleep 1000"],
-            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}], "resources": resources or {},
+            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}], "resources": resources or {}, **more,
         }  # fmt: skip
         spec = {
             "nodeName": "n1", "automountServiceAccountToken": False, "containers": [container], "volumes": [scratch],
@@ -76,10 +104,45 @@ class Place:
         meta = {"name": name, "namespace": "default"}
         await self.admin.create(PODS, {"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": spec})
 
+    async def pod(self, name: str) -> Obj:
+        found: Obj = await self.admin.get(PODS, name, "default")
+        return found
+
+    async def scratch(self, name: str) -> Path:
+        uid = (await self.pod(name))["metadata"]["uid"]
+        return layout.volume_directory(self.root, uid, "kubernetes.io~empty-dir", "scratch")
+
     async def let_go(self, name: str) -> None:
-        uid = (await self.admin.get(PODS, name, "default"))["metadata"]["uid"]
-        volume = layout.volume_directory(self.root, uid, "kubernetes.io~empty-dir", "scratch")
-        await asyncio.to_thread((volume / "go").touch)
+        await asyncio.to_thread(((await self.scratch(name)) / "go").touch)
+
+    @contextlib.asynccontextmanager
+    async def unseen(self) -> AsyncIterator[None]:
+        """The node acts on nothing meanwhile, which it would do at once."""
+        self.host.waiting.may.clear()
+        try:
+            yield
+        finally:
+            self.host.waiting.may.set()
+
+    async def answers(self) -> None:
+        """The node asks a container of another pod how it is, tells that it is alive itself, and runs a command for
+        whoever asks it to: each begins after this, and ends before the test's patience does."""
+        probes = (await self.scratch("modest")) / "probes"
+
+        async def signs() -> tuple[int, str]:
+            lease = await self.admin.get(LEASES, "n1", "kube-node-lease")
+            return len(await asyncio.to_thread(probes.read_bytes)), lease["spec"]["renewTime"]
+
+        asked, renewed = await signs()
+        async with asyncio.timeout(90):
+            # Of two more probes at least one began after the first look.
+            while (now := await signs())[0] < asked + 2 or now[1] == renewed:  # noqa: ASYNC110 (a file, and a field)
+                await asyncio.sleep(0.02)
+            [container] = await self.bench.runtime.list_containers({runtime.POD_NAME_LABEL: "modest"})
+            ran = await self.bench.runtime.exec_sync(container.id, ["echo", "here"], 60)
+        assert ran.stdout == b"here\n"
+        status = await self.status("modest")
+        assert status["phase"] == "Running" and status["containerStatuses"][0]["restartCount"] == 0
 
     async def status(self, name: str) -> Obj:
         found: Obj = (await self.admin.get(PODS, name, "default")).get("status") or {}
@@ -127,7 +190,7 @@ async def place(bench: Any, small_disk: Path) -> AsyncIterator[Place]:
     config = NodeConfig(
         node_name="n1", addresses=("192.0.2.1",), root_dir=small_disk / "node", log_dir=small_disk / "podlogs",
         cgroup_root=f"/{ROOT}", eviction_thresholds=THRESHOLDS, eviction_period_seconds=0.5,
-        eviction_pressure_transition_seconds=1.0, pod_pids_limit=20,
+        eviction_pressure_transition_seconds=1.0, pod_pids_limit=PROCESSES, lease_renew_seconds=0.5,
     )  # fmt: skip
     async with Server(ServerConfig(store="memory", listen=False)) as server:
         admin = Client(server.local_transport())
@@ -152,16 +215,26 @@ async def place(bench: Any, small_disk: Path) -> AsyncIterator[Place]:
                 await asyncio.sleep(0.02)
 
 
+def is_half_full(path: Path, resource: str) -> bool:
+    found = os.statvfs(path)
+    if resource == "inodes":
+        return found.f_ffree * 2 < found.f_files
+    return found.f_bavail * 2 < found.f_blocks
+
+
 async def test_whoever_takes_too_much_goes_and_nobody_else(place: Place) -> None:
     """[sig-node] LocalStorageEviction, InodeEviction, MemoryAllocatableEviction, PIDs: each in its own limits."""
-    await place.create("modest", "true", resources={"requests": {"memory": "64Mi", "ephemeral-storage": "1Mi"}})
+    probe = {"exec": {"command": ["sh", "-c", "printf . >>/scratch/probes"]}, "periodSeconds": 1, "timeoutSeconds": 60}
+    await place.create(
+        "modest", "true", resources={"requests": {"memory": "64Mi", "ephemeral-storage": "1Mi"}}, livenessProbe=probe
+    )
     await place.create("scratch", "head -c 3m /dev/zero >/scratch/file", size_limit="1Mi")
     await place.create("layer", "head -c 3m /dev/zero >/file", resources={"limits": {"ephemeral-storage": "1Mi"}})
-    await place.create("bomb", "i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done")
+    await place.create("bomb", BOMB, resources={"limits": {"cpu": "100m"}})
     await place.create("hog", "head -c 24m /dev/zero | (tail -c 24m | sleep 1000)")
     for name, script in FILLERS.items():
         await place.create(name, f"until [ -e /scratch/go ]; do sleep 1; done; {script}")
-    for name in ("modest", "hog", *FILLERS):
+    for name in ("modest", "hog", "bomb", *FILLERS):
         await place.running(name)
 
     # Limits of single pods: the node is well all the while.
@@ -169,21 +242,36 @@ async def test_whoever_takes_too_much_goes_and_nobody_else(place: Place) -> None
     assert await place.evicted("layer") == (
         "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. "
     )
-    bomb = await place.until("bomb", lambda status: status.get("phase") == "Failed")
-    assert bomb.get("reason", "") != "Evicted"  # its shell cannot fork any more, and ends by itself
+    bomb = await place.pod("bomb")
+    async with asyncio.timeout(90):
+        while (await place.host.meter.pod(bomb, files=False)).processes < PROCESSES - 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await place.answers()
+    assert (await place.host.meter.pod(bomb, files=False)).processes <= PROCESSES
+    assert (await place.status("bomb"))["phase"] == "Running"
+    await place.admin.delete(PODS, "bomb", "default", grace_period_seconds=0)
     # The disk is full of one pod's data, then of one pod's files.
     for name, resource in (("filler", "ephemeral-storage"), ("files", "inodes")):
-        await place.let_go(name)
+        async with place.unseen():
+            await place.let_go(name)
+            async with asyncio.timeout(90):
+                while not await asyncio.to_thread(is_half_full, place.root, resource):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            await place.answers()
+            assert (await place.status(name))["phase"] == "Running"
         assert f"The node was low on resource: {resource}. Threshold quantity: " in await place.evicted(name)
     assert (await place.status("modest"))["phase"] == "Running"
 
     # Memory.
-    hog = (await place.admin.get(PODS, "hog", "default"))["metadata"]["uid"]
+    hog = (await place.pod("hog"))["metadata"]["uid"]
     folder, mounts = f"{ROOT}/besteffort/pod{hog}", Path("/sys/fs/cgroup")
-    place.host.is_short = lambda: any((mount / folder).is_dir() for mount in (mounts, mounts / "memory"))
+    async with place.unseen():
+        place.host.is_short = lambda: any((mount / folder).is_dir() for mount in (mounts, mounts / "memory"))
+        assert place.host.is_short()
+        await place.answers()
     message = await place.evicted("hog")
     assert message.startswith("The node was low on resource: memory. Threshold quantity: 100Mi, available: 1Mi. ")
     for kind in ("MemoryPressure", "DiskPressure"):
         await place.node_says(kind, "False")
-    assert (await place.status("modest"))["phase"] == "Running"
+    await place.answers()
     assert {"Evicted", "EvictionThresholdMet", "NodeAllocatableEnforced"} <= (await place.reasons())
