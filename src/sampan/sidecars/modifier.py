@@ -13,53 +13,42 @@ from typing import Final
 
 from sampan.api import objects
 from sampan.api.clock import Clock, format_time
-from sampan.api.errors import NotFound, ServiceUnavailable
+from sampan.api.errors import ServiceUnavailable
 from sampan.api.reading import part, text
-from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, VOLUME_ATTRIBUTES_CLASSES
-from sampan.api.storage import claims, volumes
+from sampan.api.resources import VOLUME_ATTRIBUTES_CLASSES
+from sampan.api.storage import claims
 from sampan.api.types import Obj
-from sampan.client import tasks
 from sampan.client.client import Client
-from sampan.client.controller import DONE, Controller, Result, observe
-from sampan.client.events import EventRecorder
+from sampan.client.controller import DONE, Result
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.client.keys import ObjectKey, key_of
 from sampan.csi.errors import DriverError, Uncertain, driver_error
 from sampan.csi.pb import csi_pb2 as csi
 from sampan.sidecars import modification
+from sampan.sidecars.changing import Changing
 from sampan.sidecars.config import Driver, SidecarConfig
-from sampan.sidecars.here import Here
 
 #: after a refusal that the same class will get again
 _INFEASIBLE_SECONDS: Final = 300.0
 _BY_CLASS: Final = "claim by the class of attributes that it asks for"
 
 
-class Modifier:
+class Modifier(Changing):
+    name = "csi-modifier"
+
     def __init__(
         self, client: Client, informers: InformerFactory, driver: Driver, config: SidecarConfig, clock: Clock
     ) -> None:
-        self._client, self._driver, self._config, self._clock = client, driver, config, clock
-        self._recorder = EventRecorder(client, f"external-resizer {driver.name}", "", clock)
-        self._here = Here(informers, config.node)
-        self._claims = informers.informer(PERSISTENT_VOLUME_CLAIMS)
-        self._volumes = informers.informer(PERSISTENT_VOLUMES)
+        super().__init__(client, informers, driver, config, clock)
         self._classes = informers.informer(VOLUME_ATTRIBUTES_CLASSES)
         self._claims.add_index(_BY_CLASS, _names)
         #: claims whose last question ended with an answer; every other one that is in progress may have been changed
         self._answered: set[ObjectKey] = set()
         #: when, on the loop's clock, what was refused for good is tried again
         self._refused: dict[ObjectKey, float] = {}
-        waited = [self._claims, self._volumes, *([self._here.informer] if self._here.informer is not None else [])]
-        self._controller: Controller[ObjectKey] = Controller(
-            "csi-modifier", self.sync, workers=config.workers, informers=waited
-        )
         # What is written of a claim here is no news of it: it would be tried again at once, whatever the pause.
         self._claims.add_handler(self._claim_changed)
         self._controller.watch(self._classes, self._keys_of_class)
-
-    async def run(self) -> None:
-        await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
 
     def _claim_changed(self, kind: ChangeType, claim: Obj, previous: Obj | None) -> None:
         key = key_of(claim)
@@ -77,28 +66,17 @@ class Modifier:
         self._answered.discard(key)
         self._refused.pop(key, None)
 
-    async def sync(self, key: ObjectKey) -> Result:
-        claim = self._claims.get(*key)
-        volume = None if claim is None else self._volumes.get("", claims.volume_name(claim))
-        if claim is None or volume is None or not volumes.is_for(volume, claim):
-            return DONE
-        ours = text(part(part(volume, "spec"), "csi"), "driver") == self._driver.name
-        if not ours or not self._here.reaches(volume):
-            return DONE
+    async def _change(self, key: ObjectKey, claim: Obj, volume: Obj) -> Result:
         step = modification.plan(claim, unsure=key not in self._answered)
         if step.kind == "nothing":
             self._forget(key)
             return DONE
         if (pause := self._pause(key, claim, step.target)) > 0:
             return Result(pause)
-        try:
-            if step.kind == "cancel":
-                self._recorder.event(claim, "Normal", "VolumeModifyCancelled", "Cancelled modify.")
-                await self._mark(claim, modification.cancelled(claim))
-            else:
-                return await self._modify(key, claim, volume, step)
-        except NotFound:
-            pass
+        if step.kind != "cancel":
+            return await self._modify(key, claim, volume, step)
+        self._recorder.event(claim, "Normal", "VolumeModifyCancelled", "Cancelled modify.")
+        await self._mark(claim, modification.cancelled(claim))
         return DONE
 
     def _pause(self, key: ObjectKey, claim: Obj, target: str) -> float:
@@ -127,8 +105,7 @@ class Modifier:
             await self._ask(key, claim, volume, found)
         except DriverError as error:
             return await self._failed(key, claim, name, error)
-        body = {"spec": {"volumeAttributesClassName": name}}
-        await observe(self._volumes, await self._client.patch(PERSISTENT_VOLUMES, objects.name(volume), body))
+        await self._write(volume, {"volumeAttributesClassName": name})
         await self._mark(claim, modification.done(claim, name))
         self._forget(key)
         told = f"external resizer modified volume {objects.name(claim)} with vac {name} successfully"
@@ -169,12 +146,6 @@ class Modifier:
         if infeasible:
             return Result(_INFEASIBLE_SECONDS)
         raise ServiceUnavailable(f"volume {objects.name(claim)}: {words}") from None
-
-    async def _mark(self, claim: Obj, body: Obj) -> Obj:
-        name, namespace = objects.name(claim), objects.namespace(claim)
-        written = await self._client.patch(PERSISTENT_VOLUME_CLAIMS, name, body, namespace, subresource="status")
-        await observe(self._claims, written)
-        return written
 
 
 def _asks(claim: Obj) -> tuple[str, str, str]:

@@ -11,24 +11,22 @@ from typing import Any, Final
 
 from sampan.api import objects, quantity
 from sampan.api.clock import Clock, format_time
-from sampan.api.errors import ApiError, Forbidden, NotFound, ServiceUnavailable
+from sampan.api.errors import ApiError, Forbidden, ServiceUnavailable
 from sampan.api.reading import part, parts, text, texts
-from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
+from sampan.api.resources import PODS
 from sampan.api.storage import claims, volumes
 from sampan.api.storage.secretrefs import SecretRef
 from sampan.api.types import Obj
-from sampan.client import tasks
 from sampan.client.client import Client
-from sampan.client.controller import DONE, Controller, Result, observe
-from sampan.client.events import EventRecorder
+from sampan.client.controller import DONE, Result
 from sampan.client.informer import InformerFactory
 from sampan.client.keys import ObjectKey, key_of
 from sampan.csi.errors import DriverError, Infeasible
 from sampan.csi.pb import csi_pb2 as csi
 from sampan.sidecars import secrets
+from sampan.sidecars.changing import Changing
 from sampan.sidecars.claims import Refused, capability
 from sampan.sidecars.config import Driver, SidecarConfig
-from sampan.sidecars.here import Here
 
 _GROWING: Final = "ControllerResizeInProgress"
 _INFEASIBLE: Final = "ControllerResizeInfeasible"
@@ -79,37 +77,25 @@ def new_status(claim: Obj, storage: str, at: str, *, capacity: str = "", kind: s
     return {"metadata": {"resourceVersion": objects.resource_version(claim)}, "status": status}
 
 
-class Resizer:
+class Resizer(Changing):
+    name = "csi-resizer"
+
     def __init__(
         self, client: Client, informers: InformerFactory, driver: Driver, config: SidecarConfig, clock: Clock
     ) -> None:
-        self._client, self._driver, self._config, self._clock = client, driver, config, clock
-        self._recorder = EventRecorder(client, f"external-resizer {driver.name}", "", clock)
-        self._here = Here(informers, config.node)
-        self._claims = informers.informer(PERSISTENT_VOLUME_CLAIMS)
-        self._volumes = informers.informer(PERSISTENT_VOLUMES)
+        super().__init__(client, informers, driver, config, clock)
         #: claims, by uid, whose driver said that it grows nothing that is in use
         self._in_use: dict[ObjectKey, str] = {}
-        waited = [self._volumes, *([self._here.informer] if self._here.informer is not None else [])]
-        self._controller: Controller[ObjectKey] = Controller(
-            "csi-resizer", self.sync, workers=config.workers, informers=waited
-        )
         self._controller.watch(self._claims, self._keys)
-
-    async def run(self) -> None:
-        await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
 
     def _keys(self, claim: Obj) -> Iterable[ObjectKey]:
         return (key_of(claim),) if claims.volume_name(claim) and claims.phase(claim) == "Bound" else ()
 
-    async def sync(self, key: ObjectKey) -> Result:
-        claim = self._claims.get(*key)
-        volume = None if claim is None else self._volumes.get("", claims.volume_name(claim))
-        if claim is None or volume is None or not volumes.is_for(volume, claim):
-            self._in_use.pop(key, None)
-            return DONE
-        ours = text(part(part(volume, "spec"), "csi"), "driver") == self._driver.name
-        if not ours or not self._here.reaches(volume) or not wants_more(claim, volume):
+    def _forget(self, key: ObjectKey) -> None:
+        self._in_use.pop(key, None)
+
+    async def _change(self, key: ObjectKey, claim: Obj, volume: Obj) -> Result:
+        if not wants_more(claim, volume):
             return DONE
         if self._in_use.get(key) == objects.uid(claim) and await self._is_used(claim):
             told = (
@@ -118,11 +104,8 @@ class Resizer:
             )
             self._recorder.event(claim, "Warning", "VolumeResizeFailed", told)
             return Result(_IN_USE_SECONDS)
-        self._in_use.pop(key, None)
-        try:
-            await self._grow(claim, volume)
-        except NotFound:
-            pass
+        self._forget(key)
+        await self._grow(claim, volume)
         return DONE
 
     async def _is_used(self, claim: Obj) -> bool:
@@ -147,8 +130,7 @@ class Resizer:
                 told = f"External resizer is resizing volume {objects.name(volume)}"
                 self._recorder.event(claim, "Normal", "Resizing", told)
             size, on_node = await self._ask(claim, volume)
-            body = {"spec": {"capacity": {"storage": size}}}
-            await observe(self._volumes, await self._client.patch(PERSISTENT_VOLUMES, objects.name(volume), body))
+            await self._write(volume, {"capacity": {"storage": size}})
         if on_node:
             kind = "FileSystemResizePending"
             asked = claims.requested(claim)
@@ -158,12 +140,6 @@ class Resizer:
             return
         await self._mark(claim, new_status(claim, size, "", capacity=size))
         self._recorder.event(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
-
-    async def _mark(self, claim: Obj, body: Obj) -> Obj:
-        name, namespace = objects.name(claim), objects.namespace(claim)
-        written = await self._client.patch(PERSISTENT_VOLUME_CLAIMS, name, body, namespace, subresource="status")
-        await observe(self._claims, written)
-        return written
 
     async def _ask(self, claim: Obj, volume: Obj) -> tuple[str, bool]:
         """The size that the volume has now, and whether the node has a part in it. Raises ApiError."""
