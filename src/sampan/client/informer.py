@@ -23,6 +23,7 @@ from sampan.client.client import Client
 from sampan.client.keys import ObjectKey, key_of, revision_of
 from sampan.client.reflector import Reflector
 from sampan.client.selection import Predicate, build_predicate, plan_part
+from sampan.client.signal import Signal
 from sampan.keeping import Keeper, at_end
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class Informer:
         self._handlers: list[Handler] = []
         self._indexes: dict[str, _Index] = {}
         self._running = self._retired = False
-        self._synced = asyncio.Event()
+        self._synced = Signal()
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     @property

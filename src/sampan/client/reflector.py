@@ -21,6 +21,7 @@ from sampan.api.transport import WatchEvent
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.client.keys import ObjectKey, key_of, revision_of
+from sampan.client.signal import Signal
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ class PagedReflector(Reflector):
         super().__init__(client, resource, self, random, field_selector=field_selector)
         self._page_size, self._at_once = page_size, at_once
         #: set once what was there at the beginning has been told
-        self.synced = asyncio.Event()
+        self.synced = Signal()
 
     def put(self, obj: Obj) -> None:
         raise NotImplementedError

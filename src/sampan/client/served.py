@@ -22,6 +22,7 @@ from sampan.api.reading import part, parts, text, texts
 from sampan.api.resources import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, Resource
 from sampan.api.transport import Call, Transport
 from sampan.client.client import Client
+from sampan.client.signal import Signal
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class Pace:
     def __init__(self, transport: Transport) -> None:
         self._sources = [transport.cache_view(each) for each in (CUSTOM_RESOURCE_DEFINITIONS, API_SERVICES)]
         self._unsubscribe: list[Callable[[], None]] = []
-        self._news = asyncio.Event()
+        self._news = Signal()
         self._since = -math.inf
 
     def __enter__(self) -> Pace:

@@ -24,6 +24,7 @@ from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import ChangeType, Informer
+from sampan.client.signal import Signal
 from sampan.node.agent import NodeAgent
 from sampan.node.api.machine import MachineUsage
 from sampan.node.config import NodeConfig
@@ -90,7 +91,7 @@ class HollowNode:
         #: told of every container that ended
         self.on_exit: Callable[[str], None] = lambda container_id: None
         self.agent = self._make_agent()
-        self._powered, self._unpowered = asyncio.Event(), asyncio.Event()
+        self._powered, self._unpowered = Signal(), Signal()
         self._powered.set()
         self.fault: Fault | None = None
         self._node = Informer(client, NODES, field_selector=f"metadata.name={name}", random=random)

@@ -16,6 +16,7 @@ from sampan.api.errors import ServiceUnavailable
 from sampan.api.resources import Resource
 from sampan.api.transport import CacheView, Call, ChangeCallback, EventType, Part, Transport, WatchEvent
 from sampan.api.types import Obj
+from sampan.client.signal import Signal
 from sampan.records import dataclass
 
 
@@ -23,7 +24,7 @@ class Line:
     """Invariant: what is held is empty while the line is whole."""
 
     def __init__(self) -> None:
-        self._cut = asyncio.Event()
+        self._cut = Signal()
         self._held: dict[_Subscriber, dict[tuple[str, str], _Held]] = {}
 
     @property

@@ -20,6 +20,7 @@ from sampan.api.resources import LEASES, NODES
 from sampan.api.storage.volumes import LOCAL_ROOT
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.client.signal import Signal
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.host import Host
@@ -78,7 +79,7 @@ class NodeRegistration:
         #: what may not be taken off the node yet
         self.volumes_in_use: Callable[[], list[str]] = list
         self._reported_at = float("-inf")
-        self._asked = asyncio.Event()
+        self._asked = Signal()
         #: it was registered, and is there no more
         self._gone = False
 
@@ -228,10 +229,8 @@ class NodeRegistration:
             except runtime.RuntimeCallError:
                 continue  # it is told by the usual look
 
-    async def _repeat(
-        self, step: Callable[[], Awaitable[None]], seconds: float, asked: asyncio.Event | None = None
-    ) -> None:
-        asked = asked or asyncio.Event()
+    async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float, asked: Signal | None = None) -> None:
+        asked = asked or Signal()
         while True:
             try:
                 async with asyncio.timeout(seconds):

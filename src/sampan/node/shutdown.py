@@ -16,6 +16,8 @@ from typing import TypeVar
 
 from sampan.api.pods import origin
 from sampan.api.types import Obj
+from sampan.client import tasks
+from sampan.client.signal import Signal
 from sampan.node.config import NodeConfig, ShutdownGrace
 from sampan.node.eviction.manager import Evictable, Tell
 from sampan.records import dataclass
@@ -36,8 +38,8 @@ P = TypeVar("P")
 
 @dataclass(slots=True)
 class Request:
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    done: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: Signal = field(default_factory=Signal)
+    done: Signal = field(default_factory=Signal)
 
 
 def periods(config: NodeConfig) -> tuple[ShutdownGrace, ...]:
@@ -82,7 +84,7 @@ class ShutdownManager:
         if not self.is_under_way:
             await self._shut_down()
         self._request.done.set()
-        await asyncio.Event().wait()  # the machine goes off
+        await tasks.forever()  # the machine goes off
 
     async def _shut_down(self) -> None:
         self.is_under_way = True

@@ -15,6 +15,7 @@ from datetime import datetime
 from itertools import count
 
 from sampan.api.clock import Clock, Random, SystemRandom
+from sampan.client.signal import Signal
 from sampan.node import runtime
 from sampan.node.pod_addresses import AddressesExhausted, PodAddresses
 from sampan.node.simulated_behaviour import Behaviour, SimulatedDelays, annotated, plan_life, seconds_of
@@ -37,7 +38,7 @@ class _Entry:
     config: runtime.ContainerConfig
     behaviour: Behaviour | None = None
     stop_signal: str = ""
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: Signal = field(default_factory=Signal)
 
 
 class SimulatedRuntime:

@@ -279,3 +279,15 @@ async def test_a_finalizer_keeps_the_object_but_not_its_containers(world: Any) -
     world.api.objects[path]["metadata"]["finalizers"] = []
     world.api.delete(path, {"gracePeriodSeconds": 0})
     await world.api.until(lambda: not world.agent.pods())
+
+
+async def test_a_pod_that_rests_has_one_task(world: Any) -> None:
+    path = world.api.add_pod("web")
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    await world.api.until(lambda: {"Pulled", "Created", "Started"} <= set(world.api.reasons()))
+
+    def tasks_of_pods() -> list[str]:
+        names = [task.get_name() for task in asyncio.all_tasks()]
+        return [name for name in names if name == "status" or name.startswith("pod ")]
+
+    await world.api.until(lambda: tasks_of_pods() == ["pod web_default"])

@@ -14,6 +14,7 @@ from sampan.api.resources import Resource
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.client.informer import ChangeType, Informer
+from sampan.client.signal import Signal
 
 #: who asks waits so long for the first list
 _SYNC_SECONDS = 5.0
@@ -37,7 +38,7 @@ class LazyInformer:
         )
         self._kind = resource.kind
         self._changed = changed
-        self._wanted, self._made = asyncio.Event(), asyncio.Event()
+        self._wanted, self._made = Signal(), Signal()
         self._informer: Informer | None = None
 
     def want(self) -> None:

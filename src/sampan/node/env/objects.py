@@ -18,6 +18,7 @@ from sampan.api.errors import ApiError, not_found
 from sampan.api.reading import part, text
 from sampan.api.transport import ChangeCallback, Part
 from sampan.api.types import Obj
+from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.node.env.lazy import LazyInformer
 from sampan.node.env.sources import ObjectRef, pod_references
@@ -68,7 +69,7 @@ class ClientObjects:
                 self._group = group
                 group.create_task(self._bundles.run(), name="watch clustertrustbundles")
                 self._adjust()
-                await asyncio.Event().wait()
+                await tasks.forever()
         finally:
             self._group = None
             for end in self._watches.values():

@@ -14,7 +14,7 @@ from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.pods import events, operations, resizing, spec
 from sampan.node.pods.operations import Tell
-from sampan.node.pods.record import PodRecord, Retry, Stop, hook_of
+from sampan.node.pods.record import PodRecord, Retry, Stop, hook_of, without
 from sampan.node.pods.state import PodState
 from sampan.node.pods.status import Waiting
 
@@ -85,7 +85,7 @@ def _runtime_ended(record: PodRecord, event: events.RuntimeEnded, now: datetime)
 
 
 def _out_of_memory(record: PodRecord, event: events.OutOfMemory, now: datetime) -> list[Tell]:
-    record.out_of_memory.add(event.container_id)
+    record.out_of_memory |= {event.container_id}
     record.serial += 1
     return []
 
@@ -149,12 +149,12 @@ def _cancelled(record: PodRecord, event: events.Cancelled, now: datetime) -> lis
 
 def _ended(record: PodRecord, operation: operations.Operation) -> bool:
     """False for an answer that nobody waits for."""
-    record.cancelling.discard(operation.key)
+    record.cancelling = without(record.cancelling, operation.key)
     return record.under_way.pop(operation.key, None) is not None
 
 
 def _look_failed(record: PodRecord, operation: Any, event: events.Failed, now: datetime) -> None:
-    record.to_look.add(operation.subject)
+    record.to_look |= {operation.subject}
     _retry(record, event, now)
 
 
@@ -207,9 +207,9 @@ def _settle(record: PodRecord, container_id: str) -> None:
     container = record.state.containers.get(container_id)
     if container is None or container.state == "exited":
         stop = record.stops.pop(container_id, None)
-        record.held.discard(container_id)
+        record.held = without(record.held, container_id)
         if stop is not None and stop.replace:
-            record.replace.add(stop.name)
+            record.replace |= {stop.name}
 
 
 def _mounted(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
@@ -223,18 +223,18 @@ def _sandbox_runs(record: PodRecord, operation: Any, result: Any, now: datetime)
 
 
 def _pulled(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
-    record.pulled.add(operation.subject)
+    record.pulled |= {operation.subject}
 
 
 def _started(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
     name = operation.subject
     for known in (record.not_before, record.waiting):
         known.pop(name, None)
-    record.replace.discard(name)
+    record.replace = without(record.replace, name)
     found = spec.find_container(record.pod, name)
     record.applied[result.id] = operation.resources
     if result.state == "running" and found is not None and hook_of(found[1], "postStart"):
-        record.held.add(result.id)
+        record.held |= {result.id}
     put(record, result.id, result)
 
 
@@ -247,7 +247,7 @@ def _hook_done(record: PodRecord, operation: Any, result: Any, now: datetime) ->
 
 def _hook_ended(record: PodRecord, operation: Any) -> None:
     if operation.hook == "postStart":
-        record.held.discard(operation.subject)
+        record.held = without(record.held, operation.subject)
     elif (stop := record.stops.get(operation.subject)) is not None:
         stop.hook = "done"
 
@@ -321,13 +321,13 @@ def _container_removed(record: PodRecord, operation: Any, result: Any, now: date
     record.messages.pop(operation.subject, None)
     record.applied.pop(operation.subject, None)
     record.kernel.pop(operation.subject, None)
-    record.reset.discard(operation.subject)
-    record.out_of_memory.discard(operation.subject)
+    record.reset = without(record.reset, operation.subject)
+    record.out_of_memory = without(record.out_of_memory, operation.subject)
 
 
 def _sandbox_stopped(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
     sandbox_id = operation.subject
-    record.stopped_sandboxes.add(sandbox_id)
+    record.stopped_sandboxes |= {sandbox_id}
     known = record.state.sandboxes.get(sandbox_id)
     put(record, sandbox_id, None if result is None or known is None else replace(result, ready=False))
 
@@ -337,7 +337,7 @@ def _sandbox_removed(record: PodRecord, operation: Any, result: Any, now: dateti
         if container.sandbox_id == operation.subject:
             put(record, container.id, None)
     put(record, operation.subject, None)
-    record.stopped_sandboxes.discard(operation.subject)
+    record.stopped_sandboxes = without(record.stopped_sandboxes, operation.subject)
 
 
 def _unmounted(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:

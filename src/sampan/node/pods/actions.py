@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from sampan.api.errors import Conflict, NotFound
 from sampan.api.faults import fault
@@ -66,28 +66,9 @@ class PodActions:
         self._mounted: Mapping[str, Any] = {}
         #: by the sandbox's attempt
         self._sandbox_config: tuple[int, runtime.SandboxConfig] | None = None
-        self._handlers: dict[type[Any], Callable[[Any], Awaitable[Result]]] = {
-            operations.Observe: self._observe,
-            operations.Look: self._look,
-            operations.MountVolumes: self._mount_volumes,
-            operations.RunSandbox: self._run_sandbox,
-            operations.PullImage: self._pull_image,
-            operations.StartContainer: self._start_container,
-            operations.RunHook: self._run_hook,
-            operations.WeighResize: self._weigh_resize,
-            operations.ResizePod: self._resize_pod,
-            operations.StopContainer: self._stop_container,
-            operations.RemoveContainer: self._remove_container,
-            operations.StopSandbox: self._stop_sandbox,
-            operations.RemoveSandbox: self._remove_sandbox,
-            operations.UnmountVolumes: self._unmount_volumes,
-            operations.RemoveCgroup: self._remove_cgroup,
-            operations.DeleteObject: self._delete_object,
-            operations.RemoveLogs: self._remove_logs,
-        }
 
     async def carry_out(self, operation: operations.Operation) -> Result:
-        return await self._handlers[type(operation)](operation)
+        return await _HANDLERS[type(operation)](self, operation)
 
     @property
     def _pod(self) -> Obj:
@@ -333,3 +314,25 @@ class PodActions:
         if found is None:
             raise OperationFailed("", f"container {name} is not in the pod's specification any more")
         return found[1]
+
+
+#: one table for all pods of a process
+_HANDLERS: Final[Mapping[type[Any], Callable[[PodActions, Any], Awaitable[Result]]]] = {
+    operations.Observe: PodActions._observe,
+    operations.Look: PodActions._look,
+    operations.MountVolumes: PodActions._mount_volumes,
+    operations.RunSandbox: PodActions._run_sandbox,
+    operations.PullImage: PodActions._pull_image,
+    operations.StartContainer: PodActions._start_container,
+    operations.RunHook: PodActions._run_hook,
+    operations.WeighResize: PodActions._weigh_resize,
+    operations.ResizePod: PodActions._resize_pod,
+    operations.StopContainer: PodActions._stop_container,
+    operations.RemoveContainer: PodActions._remove_container,
+    operations.StopSandbox: PodActions._stop_sandbox,
+    operations.RemoveSandbox: PodActions._remove_sandbox,
+    operations.UnmountVolumes: PodActions._unmount_volumes,
+    operations.RemoveCgroup: PodActions._remove_cgroup,
+    operations.DeleteObject: PodActions._delete_object,
+    operations.RemoveLogs: PodActions._remove_logs,
+}

@@ -81,6 +81,9 @@ class Probed:
     failed_startup: frozenset[str] = frozenset()
 
 
+NOT_PROBED = Probed()
+
+
 @dataclass(frozen=True, slots=True)
 class StatusSent:
     """The API server has the status that was rendered at ``serial``."""

@@ -14,7 +14,7 @@ from sampan.node.pods import operations, resizing, spec
 from sampan.node.pods.absorb import new_stop
 from sampan.node.pods.operations import Key, Operation, Tell
 from sampan.node.pods.planner import Inputs, Kill, Plan, plan_pod
-from sampan.node.pods.record import PodRecord, Stop, hook_of, ran_seconds
+from sampan.node.pods.record import PodRecord, Stop, hook_of, ran_seconds, without
 from sampan.node.pods.status import Waiting
 from sampan.records import dataclass
 
@@ -118,8 +118,8 @@ def _inputs(record: PodRecord, now: datetime) -> Inputs:
         delays=record.delays,
         not_before=record.not_before,
         starting=record.starting(),
-        replace=frozenset(record.replace),
-        reset=frozenset(record.reset),
+        replace=record.replace,
+        reset=record.reset,
     )
 
 
@@ -143,11 +143,11 @@ def _plan_restart_of_all(record: PodRecord, now: datetime, steps: Steps) -> bool
     if record.stops or record.starting():
         return True
     record.restarting_all = False
-    record.reset = {
+    record.reset = frozenset(
         each.id
         for each in record.state.containers.values()
         if (found := record.container(each.id)) is not None and found[0] != "ephemeral"
-    }
+    )
     record.serial += 1
     return False
 
@@ -224,10 +224,10 @@ def _names_after(record: PodRecord, name: str) -> set[str]:
 def note_begun(record: PodRecord, operation: Operation) -> list[Tell]:
     """What beginning an operation changes in the record, and the Events it is worth."""
     if isinstance(operation, operations.StartContainer):
-        record.pulled.discard(operation.subject)
+        record.pulled = without(record.pulled, operation.subject)
         _advance_backoff(record, operation.subject)
     elif isinstance(operation, operations.Look):
-        record.to_look.discard(operation.subject)
+        record.to_look = without(record.to_look, operation.subject)
     elif isinstance(operation, operations.RunHook):
         if operation.hook == "preStop":
             record.stops[operation.subject].hook = "running"

@@ -102,5 +102,5 @@ class PodMachine:
 
     def _cancel(self, key: Key, out: list[Instruction]) -> None:
         if key in self.record.under_way and key not in self.record.cancelling:
-            self.record.cancelling.add(key)
+            self.record.cancelling |= {key}
             out.append(Cancel(key))

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sampan.node.pods import events, operations, spec
 from sampan.node.pods.operations import Operation, Tell
-from sampan.node.pods.record import Phase, PodRecord
+from sampan.node.pods.record import NONE, Phase, PodRecord
 from sampan.records import dataclass
 
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
@@ -55,7 +55,7 @@ def _is_over(record: PodRecord, now: datetime) -> bool:
 
 
 def _forget_stops(record: PodRecord) -> list[Tell]:
-    record.stopped_sandboxes.clear()
+    record.stopped_sandboxes = NONE
     record.ending_since = None
     return []
 

@@ -15,7 +15,8 @@ from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
 from sampan.node.pods import spec
-from sampan.node.pods.events import Probed
+from sampan.node.pods.events import NOT_PROBED, Probed
+from sampan.node.pods.record import NONE, without
 from sampan.node.pods.state import PodState
 from sampan.node.probes.check import Outcome, Target, check
 
@@ -34,7 +35,8 @@ Report = Callable[[Obj, str, str, str], None]  # (container, type, reason, messa
 
 
 class PodProbes:
-    """Invariant: tasks exist exactly for probes of running containers (since the last ``sync``)."""
+    """Invariant: tasks exist exactly for probes of running containers (since the last ``sync``). Sets are replaced,
+    never changed, as in ``record``."""
 
     def __init__(
         self, group: asyncio.TaskGroup, source: runtime.Runtime, changed: Callable[[], None], report: Report
@@ -44,12 +46,12 @@ class PodProbes:
         self._changed = changed
         self._report = report
         self._tasks: dict[tuple[str, ProbeKind], asyncio.Task[None]] = {}
-        self._passed: set[tuple[str, ProbeKind]] = set()
-        self._quiet: frozenset[str] = frozenset()
-        self.started: set[str] = set()
-        self.ready: set[str] = set()
-        self.failed_liveness: set[str] = set()
-        self.failed_startup: set[str] = set()
+        self._passed: frozenset[tuple[str, ProbeKind]] = NONE
+        self._quiet: frozenset[str] = NONE
+        self.started: frozenset[str] = NONE
+        self.ready: frozenset[str] = NONE
+        self.failed_liveness: frozenset[str] = NONE
+        self.failed_startup: frozenset[str] = NONE
 
     def sync(
         self,
@@ -68,21 +70,24 @@ class PodProbes:
         self._quiet = frozenset(running) if ending else stopping
         for key in [key for key in self._tasks if not self._is_asked(key, running)]:
             self._tasks.pop(key).cancel()
-        for results in (self.started, self.ready, self.failed_liveness, self.failed_startup):
-            results.intersection_update(running)
-        self._passed = {key for key in self._passed if key[0] in running}
+        for name in ("started", "ready", "failed_liveness", "failed_startup"):
+            known: frozenset[str] = getattr(self, name)
+            if any(each not in running for each in known):
+                setattr(self, name, frozenset(each for each in known if each in running) or NONE)
+        if any(key[0] not in running for key in self._passed):
+            self._passed = frozenset(key for key in self._passed if key[0] in running) or NONE
         for container_id, item in running.items():
             found = spec.find_container(pod, item.name)
             if found is None:
                 continue
             target = Target(container_id, found[1], pod_ip)
-            if not found[1].get("startupProbe"):
-                self.started.add(container_id)
+            if container_id not in self.started and not found[1].get("startupProbe"):
+                self.started |= {container_id}
             for kind, field in _FIELDS.items():
                 if found[1].get(field) and self._is_asked((container_id, kind), running):
                     self._ensure(target, kind, found[1][field])
-            if container_id in self.started and not found[1].get("readinessProbe"):
-                self.ready.add(container_id)
+            if container_id in self.started - self.ready and not found[1].get("readinessProbe"):
+                self.ready |= {container_id}
 
     def _is_asked(self, key: tuple[str, ProbeKind], running: Container[str]) -> bool:
         return key[0] in running and (key[1] == "readiness" or key[0] not in self._quiet)
@@ -93,12 +98,9 @@ class PodProbes:
         self.started |= container_ids
 
     def results(self) -> Probed:
-        return Probed(
-            frozenset(self.ready),
-            frozenset(self.started),
-            frozenset(self.failed_liveness),
-            frozenset(self.failed_startup),
-        )
+        if not (self.started or self.ready or self.failed_liveness or self.failed_startup):
+            return NOT_PROBED
+        return Probed(self.ready, self.started, self.failed_liveness, self.failed_startup)
 
     def stop(self) -> None:
         for task in self._tasks.values():
@@ -163,13 +165,15 @@ class PodProbes:
 
     def _settle(self, container_id: str, kind: ProbeKind, *, passed: bool) -> None:
         if passed:
-            self._passed.add((container_id, kind))
-        before = (set(self.ready), set(self.started), set(self.failed_liveness), set(self.failed_startup))
+            self._passed |= {(container_id, kind)}
+        before = (self.ready, self.started, self.failed_liveness, self.failed_startup)
         if kind == "readiness":
-            (self.ready.add if passed else self.ready.discard)(container_id)
+            self.ready = self.ready | {container_id} if passed else without(self.ready, container_id)
+        elif kind == "startup" and passed:
+            self.started |= {container_id}
         elif kind == "startup":
-            (self.started if passed else self.failed_startup).add(container_id)
+            self.failed_startup |= {container_id}
         elif not passed:
-            self.failed_liveness.add(container_id)
+            self.failed_liveness |= {container_id}
         if before != (self.ready, self.started, self.failed_liveness, self.failed_startup):
             self._changed()

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from sampan.api.clock import parse_time
 from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.cgroups.held import Held
 from sampan.node.pods import resizing, spec
-from sampan.node.pods.events import Probed
+from sampan.node.pods.events import NOT_PROBED, Probed
 from sampan.node.pods.operations import Key, Operation
 from sampan.node.pods.resizing import Verdict
 from sampan.node.pods.resizing_checkpoint import Checkpoint
@@ -24,6 +24,15 @@ from sampan.node.pods.status import Waiting
 from sampan.records import dataclass
 
 Phase = Literal["adopting", "live", "ending", "lingering", "gone"]
+T = TypeVar("T")
+
+#: the empty set of all pods
+NONE: frozenset[Any] = frozenset()
+
+
+def without(known: frozenset[T], item: T) -> frozenset[T]:
+    """The set without ``item``; the shared one when that leaves none."""
+    return known - {item} or NONE if item in known else known
 
 
 @dataclass(slots=True)
@@ -51,14 +60,15 @@ class Retry:
 @dataclass(slots=True)
 class PodRecord:
     """Invariants: ``state`` is the runtime's view of this pod alone; a container that ended there never runs again;
-    ``under_way`` holds one operation a key."""
+    ``under_way`` holds one operation a key. Its sets are replaced, never changed: most stay empty,
+    and all pods of a process share the empty one."""
 
     pod: Obj
     start_time: datetime
     state: PodState = field(default_factory=PodState)
     phase: Phase = "adopting"
     under_way: dict[Key, Operation] = field(default_factory=dict)
-    cancelling: set[Key] = field(default_factory=set)
+    cancelling: frozenset[Key] = NONE
     retries: dict[Key, Retry] = field(default_factory=dict)
 
     #: The longest CrashLoopBackOff of this node.
@@ -70,32 +80,32 @@ class PodRecord:
     #: It may be wrong: nothing is started or held to be gone before it is read again.
     doubted: bool = False
     #: Sandboxes and containers to read again, by id.
-    to_look: set[str] = field(default_factory=set)
+    to_look: frozenset[str] = NONE
     #: Counts what this machine itself changed in the runtime: an observation begun before is too old.
     changes: int = 0
     messages: dict[str, str] = field(default_factory=dict)
-    out_of_memory: set[str] = field(default_factory=set)
-    probes: Probed = field(default_factory=Probed)
+    out_of_memory: frozenset[str] = NONE
+    probes: Probed = NOT_PROBED
 
     # Living.
     mounted: bool = False
-    pulled: set[str] = field(default_factory=set)
+    pulled: frozenset[str] = NONE
     #: Containers whose postStart hook has not ended, by id.
-    held: set[str] = field(default_factory=set)
+    held: frozenset[str] = NONE
     #: Containers that wait for somebody to attach and are not told to be ready yet, by id.
-    unready: frozenset[str] = frozenset()
+    unready: frozenset[str] = NONE
     waiting: dict[str, Waiting] = field(default_factory=dict)
     #: Container name to its present restart delay in seconds, and the moment before which no start is tried.
     delays: dict[str, float] = field(default_factory=dict)
     not_before: dict[str, datetime] = field(default_factory=dict)
     #: Containers that run again whatever the policy, by name.
-    replace: set[str] = field(default_factory=set)
+    replace: frozenset[str] = NONE
     stops: dict[str, Stop] = field(default_factory=dict)
 
     # Beginning anew as a whole: see ``live``.
     restarting_all: bool = False
     #: Containers of the rounds before, by id: they count no more, whatever they ended with.
-    reset: set[str] = field(default_factory=set)
+    reset: frozenset[str] = NONE
 
     # Resizing: see ``resizing``.
     allocated: Mapping[str, Obj] = field(default_factory=dict)
@@ -124,7 +134,7 @@ class PodRecord:
     #: All its containers have ended for good.
     terminal: bool = False
     ending_since: datetime | None = None
-    stopped_sandboxes: set[str] = field(default_factory=set)
+    stopped_sandboxes: frozenset[str] = NONE
     unmounted: bool = False
     cgroup_removed: bool = False
     logs_removed: bool = False

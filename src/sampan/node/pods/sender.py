@@ -12,6 +12,7 @@ from collections.abc import Callable
 from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.resources import PODS
 from sampan.api.types import Obj
+from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.keys import revision_of
 from sampan.node.pods.status import plan_status_patch
@@ -30,7 +31,7 @@ class StatusSender:
         """``sent`` is told the serial of every wanted status that the API server has and that no newer one follows.
         ``static``: the pod is not the API server's; its status goes to the mirror that ``follow`` names."""
         self._client = client
-        self._meta = pod["metadata"]
+        self._shown_by(pod)
         self._revision = revision_of(pod)
         self._sent = sent
         self._shown = not static
@@ -38,7 +39,11 @@ class StatusSender:
         self.present: Obj = pod.get("status") or {}
         self._wanted: Obj | None = None
         self._serial = 0
-        self._wake = asyncio.Event()
+        #: there is something to send
+        self._due = False
+        self._group: asyncio.TaskGroup | None = None
+        #: as long as something is sent: a pod that rests has no task for it
+        self._task: asyncio.Task[None] | None = None
         self.idle = True
         self.gone = False
 
@@ -59,13 +64,18 @@ class StatusSender:
         self._shown = mirror is not None
         if mirror is None:
             return
-        if mirror["metadata"]["uid"] == self._meta["uid"]:
+        if mirror["metadata"]["uid"] == self._uid:
             self.observe(mirror)
             return
-        self._meta, self._revision, self.present = mirror["metadata"], revision_of(mirror), mirror.get("status") or {}
+        self._shown_by(mirror)
+        self._revision, self.present = revision_of(mirror), mirror.get("status") or {}
         if self._wanted is not None:
             self.idle = False
-            self._wake.set()
+            self._rouse()
+
+    def _shown_by(self, pod: Obj) -> None:
+        meta = pod["metadata"]
+        self._name, self._namespace, self._uid = meta["name"], meta["namespace"], meta["uid"]
 
     def want(self, status: Obj, serial: int = 0) -> None:
         self._serial = serial
@@ -74,25 +84,47 @@ class StatusSender:
             return
         self._wanted = status
         self.idle = False
-        self._wake.set()
+        self._rouse()
 
-    async def run(self) -> None:
+    def begin(self, group: asyncio.TaskGroup) -> None:
+        """Sends from now on, by a task of this group."""
+        self._group = group
+        if self._due:
+            self._rouse()
+
+    def end(self) -> None:
+        self._group = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _rouse(self) -> None:
+        self._due = True
+        if self._task is None and self._group is not None:
+            self._task = tasks.spawn(self._group, self._send_all(), "status")
+
+    async def _send_all(self) -> None:
+        try:
+            await self._send_until_idle()
+        finally:
+            self._task = None
+
+    async def _send_until_idle(self) -> None:
         failures = 0
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
+        while self._due:
+            self._due = False
             try:
                 await self._send()
                 failures = 0
                 continue
             except (ApiError, OSError, TimeoutError) as error:
-                log.warning("status of pod %s/%s: %s", self._meta["namespace"], self._meta["name"], error)
+                log.warning("status of pod %s/%s: %s", self._namespace, self._name, error)
             except Exception:
                 # A fault of ours: this status is late, and nothing else.
-                log.exception("status of pod %s/%s", self._meta["namespace"], self._meta["name"])
+                log.exception("status of pod %s/%s", self._namespace, self._name)
             await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
             failures += 1
-            self._wake.set()
+            self._due = True
 
     async def _send(self) -> None:
         if not self._shown:
@@ -100,10 +132,10 @@ class StatusSender:
         wanted = self._wanted
         patch = plan_status_patch(self.present, wanted) if wanted is not None else {}
         if patch and not self.gone:
-            body = {"metadata": {"uid": self._meta["uid"]}, "status": patch}
+            body = {"metadata": {"uid": self._uid}, "status": patch}
             try:
                 answer = await self._client.patch(
-                    PODS, self._meta["name"], body, self._meta["namespace"],
+                    PODS, self._name, body, self._namespace,
                     patch_type="strategic", subresource="status", shared=True,
                 )  # fmt: skip
                 self.observe(answer)

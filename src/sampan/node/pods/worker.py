@@ -17,6 +17,7 @@ from sampan.api.faults import fault
 from sampan.api.pods import origin
 from sampan.api.types import Obj
 from sampan.client import tasks
+from sampan.client.signal import Signal
 from sampan.node import runtime
 from sampan.node.pods import events, operations, resizing, resizing_shown, spec, status
 from sampan.node.pods.actions import OperationFailed, PodActions
@@ -24,7 +25,7 @@ from sampan.node.pods.context import NodeContext
 from sampan.node.pods.files import PodFiles
 from sampan.node.pods.machine import PodMachine
 from sampan.node.pods.probing import PodProbes
-from sampan.node.pods.record import PodRecord, ready_before
+from sampan.node.pods.record import NONE, PodRecord, ready_before
 from sampan.node.pods.sender import StatusSender
 from sampan.node.pods.state import PodState
 from sampan.node.pods.teller import PodTeller
@@ -55,11 +56,11 @@ class PodWorker:
         self.pod = pod
         self.gone = False
         #: the API has a status of this worker
-        self.told = asyncio.Event()
+        self.told = Signal()
         self._claim = claim
         self._rejection: events.Evicted | None = None
         self._inbox: list[events.Event] = []
-        self._wake = asyncio.Event()
+        self._wake = Signal()
         self._tasks: dict[operations.Key, asyncio.Task[None]] = {}
         self._begun_at: datetime = context.clock.now()
         #: when an operation was done last
@@ -132,7 +133,7 @@ class PodWorker:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            sending = tasks.spawn_eternal(group, self.sender.run(), "status")
+            self.sender.begin(group)
             self.probes = PodProbes(group, self.context.runtime, self._probed, self._report_probe)
             faults = 0
             try:
@@ -151,7 +152,7 @@ class PodWorker:
                         faults = min(faults + 1, 16)
                         self._begin(None)
             finally:
-                sending.cancel()
+                self.sender.end()
                 self.probes.stop()
                 for task in self._tasks.values():
                     task.cancel()
@@ -273,8 +274,8 @@ class PodWorker:
             record.pod,
             record.state,
             record.pod_ip() or self.context.config.host_ip,
-            held=frozenset(record.held),
-            stopping=frozenset(record.stops),
+            held=record.held,
+            stopping=frozenset(record.stops) if record.stops else NONE,
             ending=record.phase != "live",
         )
         probed = self.probes.results()
@@ -331,12 +332,12 @@ class PodWorker:
             terminal=record.terminal,
             failure=record.failure,
             disrupted=record.disrupted,
-            out_of_memory=frozenset(record.out_of_memory),
+            out_of_memory=record.out_of_memory,
             resources=self._shown(),
             whole=self._whole(),
             allocated=record.allocated,
             restarting_all=record.restarting_all,
-            reset=frozenset(record.reset),
+            reset=record.reset,
             resize=resizing.conditions(record.verdict, under_way=record.resizing, error=record.resize_error),
         )
 

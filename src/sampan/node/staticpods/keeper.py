@@ -16,7 +16,9 @@ from sampan.api.clock import Clock, format_time
 from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.resources import PODS
 from sampan.api.types import Obj
+from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.client.signal import Signal
 from sampan.node.config import NodeConfig
 from sampan.node.staticpods.workplace import Workplace
 
@@ -38,7 +40,7 @@ class StaticPods:
         self._look: Look | None = None
         self._told: frozenset[str] = frozenset()
         self._retry_at = 0.0
-        self._wake = asyncio.Event()
+        self._wake = Signal()
 
     def newest(self, uid: str) -> Obj | None:
         """The static pod of that uid, as its file has it."""
@@ -72,7 +74,7 @@ class StaticPods:
         """Until cancelled; at once for a node that has no folder."""
         folder = self._config.static_pod_dir
         if folder is None:
-            await asyncio.Event().wait()
+            await tasks.forever()
             return
         while True:
             self._wake.clear()

@@ -24,6 +24,7 @@ from sampan.api import objects
 from sampan.api.clock import Clock
 from sampan.api.types import Obj
 from sampan.client import tasks
+from sampan.client.signal import Signal
 from sampan.node.env.expansion import expand_strict
 from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
@@ -135,9 +136,9 @@ class VolumeManager:
         self._retries: dict[str, float] = {}
         #: pods that are being refreshed beside the others
         self._refreshing: dict[str, asyncio.Task[None]] = {}
-        self._wake = asyncio.Event()
+        self._wake = Signal()
         #: set when there are more volumes of claims than before
-        self.claims_news = asyncio.Event()
+        self.claims_news = Signal()
 
     def claimed(self) -> list[ClaimedVolume]:
         return [each for state in self._pods.values() for each in state.claimed]

@@ -18,6 +18,7 @@ from typing import Final, Literal, Protocol
 from sampan.api import objects
 from sampan.api.types import Obj
 from sampan.client import tasks
+from sampan.client.signal import Signal
 from sampan.node.volumes.manager import ClaimedVolume
 from sampan.node.volumes.usage import Measurement, Measurements, Unmeasured, VolumeUsage
 
@@ -29,7 +30,7 @@ _PERIOD_SECONDS: Final = 60.0
 class Claimed(Protocol):
     """``VolumeManager``. ``claims_news``: set when there are more of them than before."""
 
-    claims_news: asyncio.Event
+    claims_news: Signal
 
     def claimed(self) -> list[ClaimedVolume]: ...
 
