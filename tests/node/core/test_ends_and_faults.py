@@ -71,6 +71,35 @@ async def test_a_pod_that_ends_is_not_probed_for_life_and_tells_of_no_ill_health
     assert "Unhealthy" not in world.api.reasons()
 
 
+async def test_a_container_that_is_stopped_for_its_ill_health_is_not_asked_again_meanwhile(world: Any) -> None:
+    asked: list[str] = []
+    healthy = True
+
+    def answer(container: runtime.Container, command: Any) -> runtime.ExecResult:
+        asked.append(container.id)
+        return runtime.ExecResult(b"", b"", 0 if healthy else 1)
+
+    world.runtime.exec_handler = answer
+    world.runtime.behaviours["docker.io/library/demo:1"] = Behaviour(ignores_term=True)
+    probe = {"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 1}
+    world.api.add_pod(
+        "web",
+        terminationGracePeriodSeconds=20,
+        containers=[{"name": "main", "image": "demo:1", "livenessProbe": probe}],
+    )
+    await world.api.until(lambda: asked)
+    healthy = False
+    await world.api.until(lambda: "Container main failed liveness probe, will be restarted" in world.api.messages())
+    (ill,) = world.running()
+    asked.clear()
+    await asyncio.sleep(10)
+    assert world.running() == [ill], "it ignores its signal"
+    assert asked == []
+    healthy = True
+    await world.api.until(lambda: asked)
+    assert ill not in asked
+
+
 @pytest.mark.parametrize(
     ("hook", "reason", "message"),
     [
