@@ -258,6 +258,20 @@ async def test_questions_that_wait_are_bounded_in_number(server, monkeypatch):
     assert still_answers(server)
 
 
+@pytest.mark.logs_errors("a DNS request could not be answered")
+async def test_a_fault_of_ours_while_a_question_waits_costs_that_question_and_keeps_no_place(server, monkeypatch):
+    async def ask(asked, **how):
+        raise UnicodeError("label empty or too long")
+
+    monkeypatch.setattr(server.upstream, "ask", ask)
+    questions = 3 * server.config.waiting_of_client
+    for number in range(questions):
+        assert answers_of(server, DNSRecord.question(f"n{number}.example").pack()) == []
+        await settled(server)
+    assert (server.counts.faults, server.counts.shed) == (questions, 0)
+    assert still_answers(server)
+
+
 async def test_equal_questions_are_asked_once_and_outlive_who_asked_first(config, monkeypatch):
     upstream = Upstream(config, random.Random(1))
     asked, begun, gate = [], asyncio.Event(), asyncio.Event()
