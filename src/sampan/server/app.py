@@ -29,7 +29,7 @@ from sampan.api.resources import (
 )
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
-from sampan.server import parts
+from sampan.server import health, parts
 from sampan.server.admission.chain import build_chain
 from sampan.server.admission.configuration import load as admission_settings
 from sampan.server.admission.namespace_lifecycle import NamespaceLifecycle
@@ -67,7 +67,6 @@ from sampan.server.discovery.openapi import OpenApi, OpenApiHandlers
 from sampan.server.discovery.router import Answer, NonResourceHandlers
 from sampan.server.extensions.controller import Extensions
 from sampan.server.flowheaders import FlowHeaders
-from sampan.server.health import Health
 from sampan.server.horizon import INTERVAL_SECONDS, Horizon
 from sampan.server.http import HttpServer, TlsFiles
 from sampan.server.kinds import OWN_VERBS
@@ -132,7 +131,7 @@ class Server:
         self.started = asyncio.Event()
         #: set when the store can write no more: the process should end
         self.fatal = asyncio.Event()
-        self.health = Health()
+        self.health = health.Health()
         self.metrics = Metrics()
         #: what else in this process answers paths that are no resources
         self.documents: dict[str, Answer] = {}
@@ -245,10 +244,13 @@ class Server:
         if self.store is None:
             self.store = await self.open_store()
         stack.push_async_callback(self.store.close)
+        self.health.add_store()
+        self.health.add_steps(health.CACHES, health.DEFINITIONS, *(health.BOOTSTRAP if config.bootstrap else ()))
         self._surfaces = Surfaces(Surface.build(self._kinds, self.store), self.watching.drop)
         # Not before the last request: an empty cache would say 404 to it.
         stack.callback(self._surfaces.close)
         await self._surfaces.start()
+        self.health.finish(health.CACHES)
         self._reader = SurfaceReader(self._surfaces)
         for resource in _ASKED_BY_POLICY:
             self._reader.subscribe(resource, _only_keep)
@@ -272,8 +274,9 @@ class Server:
         if self.shares_store:
             self._progress = Progress(self.store, self._surfaces, self.watching.end_all)
             stack.callback(self._progress.close)
-            self.health.add("store", lambda: self._progress.fault if self._progress else None, ("readyz",))
+            self.health.add("etcd-readiness", lambda: self._progress.fault if self._progress else None, ("readyz",))
         await extensions.load()
+        self.health.finish(health.DEFINITIONS)
         if self._openapi is not None:
             folder = config.data_dir / "openapi" / "custom" if config.data_dir else None
             self._openapi = merged = MergedOpenApi(self._openapi, extensions, folder)
@@ -294,6 +297,7 @@ class Server:
         if config.bootstrap:
             bootstrap = self._bootstrap_config()
             await ensure(loopback, bootstrap, shared=self.shares_store)
+            self.health.finish(*health.BOOTSTRAP)
             leases = self._master_leases() if self.shares_store else None
             keeper = Keeper(loopback, bootstrap, config.clock, self._reader, leases)
             self.components.keep("keep what the cluster needs", keeper.run)
@@ -352,7 +356,7 @@ class Server:
 
     def _on_fatal(self, error: StoreError) -> None:
         log.critical("the store can write no more, the server must end: %s", error)
-        self.health.add("store", lambda: str(error))
+        self.health.add_store(fault=str(error))
         self.fatal.set()
 
     # -- composition ---------------------------------------------------------------------------------------------

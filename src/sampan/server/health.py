@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 from sampan.server.request import Request, Response
@@ -14,6 +15,10 @@ from sampan.server.request import Request, Response
 Check = Callable[[], str | None]
 Probe = Literal["healthz", "livez", "readyz"]
 PROBES: tuple[Probe, ...] = ("healthz", "livez", "readyz")
+#: What a start consists of, by upstream's names: the caches are filled, definitions are served, what the cluster needs
+#: is there.
+CACHES, DEFINITIONS = "informer-sync", "poststarthook/crd-informer-synced"
+BOOTSTRAP = ("poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes")
 
 
 class Health:
@@ -21,11 +26,28 @@ class Health:
 
     def __init__(self) -> None:
         self._checks: dict[Probe, dict[str, Check]] = {probe: {"ping": lambda: None} for probe in PROBES}
+        self._unfinished: set[str] = set()
         self.shutting_down = False
 
     def add(self, name: str, check: Check, probes: Iterable[Probe] = PROBES) -> None:
         for probe in probes:
             self._checks[probe][name] = check
+
+    def add_store(self, *, fault: str | None = None) -> None:
+        """The store's own, ``etcd`` as upstream calls it whatever store it is. ``fault``: from now on, and for ever."""
+        self.add("etcd", lambda: fault)
+
+    def add_steps(self, *names: str) -> None:
+        """Of the start, which nobody is ready before: each until ``finish`` names it."""
+        self._unfinished.update(names)
+        for name in names:
+            self.add(name, partial(self._step, name), ("readyz",))
+
+    def _step(self, name: str) -> str | None:
+        return "not finished" if name in self._unfinished else None
+
+    def finish(self, *names: str) -> None:
+        self._unfinished.difference_update(names)
 
     def checks(self, probe: Probe) -> dict[str, Check]:
         checks = dict(self._checks[probe])

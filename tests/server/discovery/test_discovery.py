@@ -143,6 +143,27 @@ async def test_health_reports_each_check(handlers: NonResourceHandlers, health: 
     assert verbose.body == b"[+]ping ok\n[+]store excluded: ok\nhealthz check passed\n"
 
 
+async def test_nobody_is_ready_before_every_step_of_the_start_is_done(
+    handlers: NonResourceHandlers, health: Health
+) -> None:
+    health.add_store()
+    health.add_steps("informer-sync", "poststarthook/one")
+    health.finish("informer-sync")
+    waits = await handlers.handle(request("/readyz"))
+    assert (waits.status, waits.body) == (
+        500,
+        b"[+]ping ok\n[+]etcd ok\n[+]informer-sync ok\n[-]poststarthook/one failed: reason withheld\n"
+        b"[+]shutdown ok\nreadyz check failed\n",
+    )
+    assert (await handlers.handle(request("/readyz/poststarthook/one"))).status == 500
+    assert (await handlers.handle(request("/livez"))).status == 200
+    health.finish("poststarthook/one")
+    assert (await handlers.handle(request("/readyz"))).body == b"ok"
+    health.add_store(fault="the disk is full")
+    for probe in ("healthz", "livez", "readyz"):
+        assert (await handlers.handle(request(f"/{probe}/etcd"))).status == 500
+
+
 async def test_shutting_down_is_not_ready_but_alive(handlers: NonResourceHandlers, health: Health) -> None:
     health.shutting_down = True
     assert (await handlers.handle(request("/readyz"))).status == 500

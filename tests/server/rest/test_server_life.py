@@ -43,6 +43,14 @@ async def test_a_started_server_has_its_namespaces_and_answers_over_http(server:
     async with aiohttp.ClientSession(server.url) as session:
         async with session.get("/readyz") as ready:
             assert (ready.status, await ready.text()) == (200, "ok")
+        async with session.get("/readyz?verbose") as told:
+            checks = [line.split()[0].removeprefix("[+]") for line in (await told.text()).splitlines()[:-1]]
+            assert checks == [
+                "ping", "etcd", "informer-sync", "poststarthook/crd-informer-synced",
+                "poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes",
+                "started", "shutdown",
+            ]  # fmt: skip
+        assert await client.raw("GET", "/readyz/poststarthook/rbac/bootstrap-roles") == "ok"
         async with session.get("/api/v1/pods") as anonymous:
             assert anonymous.status == 403
             assert "X-Kubernetes-PF-FlowSchema-UID" in anonymous.headers
