@@ -26,7 +26,6 @@ from sampan.testing import virtual
 
 #: how many seeds a test runs
 SEEDS = int(os.environ.get("SAMPAN_CHURN_SEEDS", "0"))
-STEPS = 120
 FLUSH_SECONDS = 300.0
 NAMES = ("default-scheduler", "second")
 #: what a pod of each app takes and wants; its scheduler goes by its number
@@ -58,6 +57,7 @@ class Failing:
 
 
 class Churn:
+    steps = 120
     #: what the server and the schedulers are configured with besides
     server_config: ClassVar = {}
     scheduler_config: ClassVar = {}
@@ -230,7 +230,7 @@ class Churn:
         await self.prepare()
         for _ in range(3):
             await self.add_node()
-        for _ in range(STEPS):
+        for _ in range(self.steps):
             await self.step()
             assert not self.faults, self.faults
         self.revive(all_of_them=True)

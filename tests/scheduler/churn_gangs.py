@@ -48,6 +48,7 @@ class Burst:
 
 
 class GangChurn(Churn):
+    steps = 90
     server_config: ClassVar = {"runtime_config": f"{API}=true", "feature_gates": "GenericWorkload=true"}
     scheduler_config: ClassVar = {"groups": True}
 

@@ -1,16 +1,16 @@
 """A scheduler that looks at one node after the other, told from the documented behaviour of each default plug-in.
 
 An oracle for the arrays: it knows specs as plain values, shares no code with the plug-ins, and is as slow as it is
-plain. Without volumes and devices, which have tables of their own.
+plain. What volumes mean is in ``naive_volumes.py``; devices have a table of their own.
 """
 
 import math
 from collections import Counter
 from dataclasses import dataclass, field
 
-HOST, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+from naive_volumes import HOST, UNRESOLVABLE, UNSCHEDULABLE, ZONE, Disks
+
 MIB = 2**20
-UNRESOLVABLE, UNSCHEDULABLE = True, False
 
 
 @dataclass
@@ -57,6 +57,8 @@ class Pod:
     terms: list = field(default_factory=list)
     spread: list = field(default_factory=list)
     started: int = 0
+    claims: list = field(default_factory=list)
+    disk: str = ""
 
     def to_object(self, node=""):
         requests = {}
@@ -86,6 +88,11 @@ class Pod:
                     **({"minDomains": domains} if hard and domains else {}),
                 } for hard, key, skew, app, domains in self.spread
             ]  # fmt: skip
+        volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in self.claims]
+        if self.disk:
+            volumes.append({"name": "disk", "gcePersistentDisk": {"pdName": self.disk}})
+        if volumes:
+            spec["volumes"] = volumes
         if node:
             spec["nodeName"] = node
         meta = {"name": self.name, "namespace": "d", "uid": self.name, "labels": self.labels}
@@ -121,9 +128,10 @@ class Pod:
 class World:
     """``placed``: (pod, name of its node)."""
 
-    def __init__(self, nodes, placed):
+    def __init__(self, nodes, placed, disks=None):
         self.nodes = {node.name: node for node in nodes}
         self.placed = list(placed)
+        self.disks = disks or Disks()
 
     def on(self, name):
         return [pod for pod, where in self.placed if where == name]
@@ -134,7 +142,8 @@ class World:
 
     def without(self, pods):
         gone = {pod.name for pod in pods}
-        return World(self.nodes.values(), [(pod, where) for pod, where in self.placed if pod.name not in gone])
+        rest = [(pod, where) for pod, where in self.placed if pod.name not in gone]
+        return World(self.nodes.values(), rest, self.disks)
 
 
 def tolerates(pod, key, effect):
@@ -150,6 +159,8 @@ def allows(pod, node):
 
 def verdict(pod, node, world):
     """None: it fits; else its reasons, and whether no preemption could help."""
+    if nowhere := world.disks.nowhere(pod):
+        return [nowhere], UNRESOLVABLE
     if node.cordoned and not tolerates(pod, "node.kubernetes.io/unschedulable", "NoSchedule"):
         return ["node(s) were unschedulable"], UNRESOLVABLE
     for key, _, effect in node.taints:
@@ -161,6 +172,9 @@ def verdict(pod, node, world):
     if pod.port and any(other.port == pod.port for other in here):
         return ["node(s) didn't have free ports for the requested pod ports"], UNSCHEDULABLE
     if found := _short(pod, node, here):
+        return found
+    everybody = [other for other, where in world.placed if where in world.nodes]
+    if found := world.disks.verdict(pod, node, here, everybody):
         return found
     return _uneven(pod, node, world) or _company(pod, node, world)
 
@@ -360,8 +374,9 @@ def _same(key, one, other):
 # Preemption
 
 
-def preempt(pod, world):
-    """By node: the pods that would have to leave it, the fewest and least important."""
+def preempt(pod, world, budgets=()):
+    """By node: the pods that would have to leave it, the fewest and least important, and how many of them a budget
+    protects. ``budgets``: (label of app, how many may go)."""
     found = {}
     for node in world.nodes.values():
         told = verdict(pod, node, world)
@@ -371,27 +386,41 @@ def preempt(pod, world):
         if not lower or verdict(pod, node, world.without(lower)) is not None:
             continue
         gone = sorted(lower, key=lambda p: (-p.priority, p.started))
-        for other in list(gone):
+        protected = _protected(gone, budgets)
+        for other in sorted(gone, key=lambda p: p.name not in protected):
             rest = [p for p in gone if p.name != other.name]
             if verdict(pod, node, world.without(rest)) is None:
                 gone = rest
         if gone:
-            found[node.name] = gone
+            found[node.name] = gone, sum(p.name in protected for p in gone)
+    return found
+
+
+def _protected(pods, budgets):
+    """Those whose going would break a budget if all went, one after the other."""
+    found, left = set(), [allowed for _, allowed in budgets]
+    for pod in pods:
+        for number, (app, _) in enumerate(budgets):
+            if pod.labels.get("app") == app:
+                left[number] -= 1
+                if left[number] < 0:
+                    found.add(pod.name)
     return found
 
 
 def best_victims(candidates):
     """The nodes that are as good as the best one."""
 
-    def cost(pods):
+    def cost(found):
+        pods, broken = found
         highest = max(p.priority for p in pods)
-        return highest, sum(p.priority + 2**31 for p in pods), len(pods)
+        return broken, highest, sum(p.priority + 2**31 for p in pods), len(pods)
 
-    def earliest(pods):
-        highest = max(p.priority for p in pods)
-        return min(p.started for p in pods if p.priority == highest)
+    def earliest(found):
+        highest = max(p.priority for p in found[0])
+        return min(p.started for p in found[0] if p.priority == highest)
 
     best = min(map(cost, candidates.values()))
-    equal = {name: pods for name, pods in candidates.items() if cost(pods) == best}
+    equal = {name: found for name, found in candidates.items() if cost(found) == best}
     latest = max(map(earliest, equal.values()))
-    return {name for name, pods in equal.items() if earliest(pods) == latest}
+    return {name for name, found in equal.items() if earliest(found) == latest}

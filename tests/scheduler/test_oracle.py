@@ -9,16 +9,19 @@ import random
 import numpy as np
 import pytest
 from naive_scheduler import HOST, ZONE, Node, Pod, World, best_victims, preempt, totals, verdict
+from naive_volumes import DRIVER, WAITING, Claim, Disks, Volume
 
 from sampan.client.client import Client
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.config import ProfileConfig, build_profile
 from sampan.scheduler.decision import fit_error
 from sampan.scheduler.podinfo import PodInfo
+from sampan.scheduler.storage import Storage
 
 WORLDS = int(os.environ.get("SAMPAN_ORACLE_WORLDS", "120"))
 A_TEST = 30
 APPS = ("a", "b", "c")
+CLAIMS = 8
 EFFECTS = ("NoSchedule", "NoExecute", "PreferNoSchedule")
 
 
@@ -60,7 +63,36 @@ def a_pod(chance, name):
             hard = chance.random() < 0.5
             rule = (hard, key, chance.choice((1, 2)), chance.choice(APPS), chance.choice((0, 0, 3)))
             pod.spread.append(rule)
+    if chance.random() < 0.3:
+        pod.claims = chance.sample([f"c{number}" for number in range(CLAIMS + 1)], chance.choice((1, 1, 2)))
+    if chance.random() < 0.1:
+        pod.disk = chance.choice(("d1", "d2"))
     return pod
+
+
+class Table:
+    """What an informer shows."""
+
+    def __init__(self):
+        self.objects = {}
+
+    def get(self, namespace, name):
+        return self.objects.get((namespace, name))
+
+    def put(self, obj):
+        self.objects[obj["metadata"].get("namespace", ""), obj["metadata"]["name"]] = obj
+        return obj
+
+
+def a_class(name, zone):
+    """Volumes are made in ``zone``, "": in any, "nowhere": not at all."""
+    provisioner = "kubernetes.io/no-provisioner" if zone == "nowhere" else DRIVER
+    body = {"metadata": {"name": name}, "provisioner": provisioner}
+    if name in WAITING:
+        body["volumeBindingMode"] = "WaitForFirstConsumer"
+    if zone not in ("", "nowhere"):
+        body["allowedTopologies"] = [{"matchLabelExpressions": [{"key": ZONE, "values": [zone]}]}]
+    return body
 
 
 class Pair:
@@ -70,6 +102,15 @@ class Pair:
         self.chance = random.Random(seed)
         self.cluster, self.profile = Cluster(), build_profile(ProfileConfig(), Client(None))
         self.nodes, self.placed, self.serial = {}, {}, 0
+        self.disks, self.claims, self.volumes, classes = Disks(), Table(), Table(), Table()
+        self.cluster.storage = Storage(self.claims, self.volumes, classes)
+        for name, zone in {**WAITING, "at-once": ""}.items():
+            classes.put(a_class(name, zone))
+        for number in range(CLAIMS):
+            self.put_claim(f"c{number}")
+        for number in range(4):
+            self.put_volume(Volume(f"free{number}", 1 + number, host=self.chance.choice(("", "n0", "n1", "n2"))))
+        self.budgets = [(app, self.chance.choice((0, 1, 2))) for app in self.chance.sample(APPS, 2)]
         for number in range(self.chance.randrange(2, 9)):
             self.put_node(number)
         for _ in range(self.chance.randrange(0, 16)):
@@ -77,12 +118,33 @@ class Pair:
 
     @property
     def world(self):
-        return World(self.nodes.values(), self.placed.values())
+        return World(self.nodes.values(), self.placed.values(), self.disks)
+
+    def put_claim(self, name):
+        chance = self.chance
+        claim = Claim(name, chance.choice((*WAITING, "at-once")), chance.choice((1, 2, 3)))
+        claim.one_pod, claim.deleted = chance.random() < 0.2, chance.random() < 0.05
+        if chance.random() < 0.6:
+            claim.volume = f"of-{name}"
+            host, zone = chance.choice(("", "", "n0", "n1")), chance.choice(("", "", "x", "y"))
+            volume = Volume(claim.volume, claim.size, claim.kind, host, zone, chance.random() < 0.6, name)
+            if chance.random() < 0.9:
+                self.put_volume(volume)
+        self.disks.claims[name] = claim
+        self.claims.put(claim.to_object())
+
+    def put_volume(self, volume):
+        self.disks.volumes[volume.name] = volume
+        self.cluster.storage.volume_changed(self.volumes.put(volume.to_object()))
 
     def put_node(self, number):
         node = a_node(self.chance, number)
         self.nodes[node.name] = node
         self.cluster.put_node(node.to_object())
+        if self.chance.random() < 0.5:
+            limit = self.disks.limits[node.name] = self.chance.choice((0, 1, 2))
+            driver = {"name": DRIVER, "allocatable": {"count": limit}}
+            self.cluster.storage.csi_node_changed({"metadata": {"name": node.name}, "spec": {"drivers": [driver]}})
 
     def put_pod(self):
         self.serial += 1
@@ -118,7 +180,7 @@ class Pair:
         if fits:
             self.check_scores(pod, info, fits, decision.node)
         else:
-            assert decision.message == fit_error(len(told), counted)
+            assert decision.message == fit_error(len(told), counted, world.disks.nowhere(pod))
             self.check_preemption(pod, info)
 
     def check_scores(self, pod, info, fits, chosen):
@@ -132,13 +194,19 @@ class Pair:
             assert {n: v - other for n, v in found.items()} == {n: v - base for n, v in expected.items()}
 
     def check_preemption(self, pod, info):
-        plan = self.profile.post_filter.post_filter(info, self.profile, self.cluster, (), self.chance)
-        candidates = preempt(pod, self.world)
+        budgets = [
+            {
+                "metadata": {"namespace": "d", "name": app}, "status": {"disruptionsAllowed": allowed},
+                "spec": {"selector": {"matchLabels": {"app": app}}},
+            } for app, allowed in self.budgets
+        ]  # fmt: skip
+        plan = self.profile.post_filter.post_filter(info, self.profile, self.cluster, budgets, self.chance)
+        candidates = preempt(pod, self.world, self.budgets)
         if not candidates:
             assert not plan.node
             return
         assert plan.node in best_victims(candidates)
-        assert {victim.name for victim in plan.victims} == {victim.name for victim in candidates[plan.node]}
+        assert {victim.name for victim in plan.victims} == {victim.name for victim in candidates[plan.node][0]}
 
 
 @pytest.mark.parametrize("first", range(0, WORLDS, A_TEST))

@@ -271,6 +271,29 @@ def test_a_node_takes_no_more_volumes_of_a_driver_than_it_can(world: Any, disks:
     assert world.feasible(volumes=using("two")) == {"a"}
 
 
+def test_a_more_important_pod_takes_the_place_of_a_disk_and_of_a_driver_s_volume(world: Any, disks: Disks) -> None:
+    world.node("a")
+    disk = {"name": "d", "gcePersistentDisk": {"pdName": "x"}}
+    driver = {"name": "d.example", "allocatable": {"count": 1}}
+    disks.storage.csi_node_changed({"metadata": {"name": "a"}, "spec": {"drivers": [driver]}})
+    for name in ("one", "two"):
+        disks.volume(name, csi={"driver": "d.example", "volumeHandle": name})
+        disks.claim(name, volume=name)
+    world.pod("other", "a", volumes=[disk, *using("one")], priority=1)
+    for wanted in ([disk], using("two")):
+        plan = world.preempt(volumes=wanted, priority=10)
+        assert (plan.node, [victim.name for victim in plan.victims]) == ("a", ["other"])
+    assert world.why(volumes=[disk]).startswith(all_nodes(world, "node(s) had no available disk"))
+
+
+def test_a_volume_of_a_pod_that_was_promised_room_counts(world: Any, disks: Disks, pod: Any) -> None:
+    world.node("a")
+    disk = {"name": "d", "gcePersistentDisk": {"pdName": "x"}}
+    world.cluster.nominate(pod("promised", volumes=[disk], priority=10), "a")
+    assert not world.decide(volumes=[disk], priority=5).node
+    assert world.decide(volumes=[disk], priority=20).node == "a"
+
+
 def room(name: str, size: str | None, largest: str = "", kind: str = "made", **topology: Any) -> Obj:
     found: Obj = {"metadata": {"name": name, "namespace": "driver"}, "storageClassName": kind}
     if topology:

@@ -21,17 +21,21 @@ from sampan.scheduler.storage import Storage
 
 
 class Supposition:
-    """Pods supposed to have joined or left one node; knows its steps, so that they can be taken back."""
+    """Pods supposed to have joined or left one node. ``here``: the pods on it as supposed; a copy, so that the order of
+    those that are there in truth stays as it is. Knows its steps, so that they can be taken back."""
 
-    def __init__(self, count: Callable[[int, PodInfo, int], None], slot: int) -> None:
+    def __init__(self, count: Callable[[int, PodInfo, int], None], slot: int, here: dict[str, PodInfo]) -> None:
         self.slot = slot
+        self.here = here
         self._count = count
         self._steps: list[tuple[PodInfo, int]] = []
 
     def join(self, pod: PodInfo) -> None:
+        self.here[pod.uid] = pod
         self._step(pod, 1)
 
     def leave(self, pod: PodInfo) -> None:
+        del self.here[pod.uid]
         self._step(pod, -1)
 
     def undo(self) -> None:
@@ -128,11 +132,17 @@ class Cluster:
     def hypothetical(self, node: str) -> Iterator[Supposition]:
         """The cluster as if pods had left a node, or had joined it. All is as before when the block ends, however it
         ends. For decisions, never across an await."""
-        supposed = Supposition(self._count, self.nodes.slot_of[node])
+        before = self.pods_on.get(node)
+        supposed = Supposition(self._count, self.nodes.slot_of[node], dict(before or ()))
+        self.pods_on[node] = supposed.here
         try:
             yield supposed
         finally:
             supposed.undo()
+            if before is None:
+                del self.pods_on[node]
+            else:
+                self.pods_on[node] = before
 
     def renew_verdicts(self) -> None:
         """A new table for one that is full. Between decisions only: ids in arrays mean nothing any more."""
