@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -425,14 +426,23 @@ def test_a_reset_leaves_nothing_to_be_sent_on_either_event_loop(factory: Any) ->
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             reset(writer.transport)
             reset(writer.transport)
-            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            try:
+                reset(writer.transport)
+            except Exception as error:  # for who waits
+                again.set_exception(error)
+            else:
+                again.set_result(None)
 
+        again: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         async with await asyncio.start_server(handle, "127.0.0.1", 0) as listener:
             reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
             try:
                 ended.set_result(repr(await reader.read()))
             except ConnectionResetError:
                 ended.set_result("reset")
+            await again
             writer.close()
         assert await ended == "reset"
 

@@ -24,7 +24,7 @@ def reset(transport: asyncio.WriteTransport) -> None:
     try:
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-    except OSError:
+    except (OSError, ValueError):  # as uvloop says it
         pass  # gone already
     transport.abort()
 
