@@ -15,7 +15,7 @@ from sampan.node.api.stats import render_volume_metrics
 from sampan.node.volumes.local import LocalPlugin
 from sampan.node.volumes.manager import ClaimedVolume
 from sampan.node.volumes.measuring import VolumeMeasuring
-from sampan.node.volumes.usage import FileSystems, Measurement, VolumeUsage
+from sampan.node.volumes.usage import FileSystems, Measurement, Unmeasured, VolumeUsage
 
 Bench = Any  # the fixture of conftest.py
 CAPABILITIES = (*NODE_CAPABILITIES, "GET_VOLUME_STATS", "VOLUME_CONDITION")
@@ -153,6 +153,14 @@ async def test_a_file_system_that_hangs_keeps_no_other_volume_of_its_type_from_b
     finally:
         volumes.freed.set()
     await until(lambda: seen("hung"))
+
+
+async def test_a_file_system_that_is_not_there_is_told_by_its_path(tmp_path: Path) -> None:
+    files = FileSystems()
+    for _ in range(2):
+        with pytest.raises(Unmeasured, match=f"^{tmp_path}/gone: No such file or directory$"):
+            await files.look(tmp_path / "gone")
+    assert (await files.look(tmp_path)).capacity_bytes > 0
 
 
 async def test_an_error_leaves_the_numbers_of_before(bench: Bench) -> None:

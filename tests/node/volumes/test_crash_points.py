@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import suite_samples
 from volume_killing import CountedMounter, Effects, agent, has_loops, machine, may_mount
 
 from sampan.api.types import Obj
@@ -33,8 +34,8 @@ from sampan.node.volumes.records import Record
 
 World = Any  # the fixture of conftest.py
 
-POINTS, POINTS_A_TEST = 24, 4
-#: every effect is gone through by all parts, every fourth by those of a sample
+POINTS, POINTS_A_TEST = suite_samples.of(120, 24), 4
+#: every effect is gone through by all parts together
 PARTS = 8
 OURS = {"pv.kubernetes.io/provisioned-by": "sampan.io/local-path"}
 DATA = "what a container wrote"

@@ -82,13 +82,13 @@ class FileSystems:
             raise Unmeasured(f"{path}: its file system still does not answer")
         self._asked.add(path)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[VolumeUsage | Unmeasured] = loop.create_future()
+        answer: asyncio.Future[VolumeUsage] = loop.create_future()
 
         def run() -> None:
-            found: VolumeUsage | Unmeasured
+            found: VolumeUsage | Exception
             try:
                 found = self._look(path)
-            except Unmeasured as error:
+            except Exception as error:
                 found = error
             try:
                 loop.call_soon_threadsafe(self._answered, path, answer, found)
@@ -98,16 +98,15 @@ class FileSystems:
         threading.Thread(target=run, name=f"look at {path}", daemon=True).start()
         try:
             async with asyncio.timeout(self._patience_seconds):
-                result = await answer
+                return await answer
         except TimeoutError:
             raise Unmeasured(f"{path}: its file system does not answer") from None
-        if isinstance(result, Unmeasured):
-            raise result
-        return result
 
-    def _answered(
-        self, path: Path, answer: asyncio.Future[VolumeUsage | Unmeasured], found: VolumeUsage | Unmeasured
-    ) -> None:
+    def _answered(self, path: Path, answer: asyncio.Future[VolumeUsage], found: VolumeUsage | Exception) -> None:
         self._asked.discard(path)
-        if not answer.done():
+        if answer.done():
+            return
+        if isinstance(found, Exception):
+            answer.set_exception(found)
+        else:
             answer.set_result(found)
