@@ -1,6 +1,7 @@
 """Decoded pods of one template share the parts of their specs; what differs from pod to pod stays its own."""
 
 import copy
+from typing import Any
 
 import orjson
 import pytest
@@ -76,3 +77,23 @@ def test_what_is_remembered_is_bounded(monkeypatch):
         assert sum(map(len, parts._kept)) == parts._bytes <= 200
     long = ["x" * sharing.LONGEST_BYTES]
     assert parts.one(long) is long and len(parts._kept) < 5
+
+
+def started(name: str, address: str) -> dict[str, Any]:
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    creator = {"manager": "controller", "operation": "Update", "time": "2026-01-01T00:00:00Z", "fieldsV1": {}}
+    node = {**creator, "manager": "kubelet", "subresource": "status", "fieldsV1": {f"f:{address}": {}}}
+    return {
+        "metadata": {"name": name, "managedFields": [creator, node]},
+        "spec": {},
+        "status": {"podIP": address, "conditions": [ready]},
+    }
+
+
+def test_pods_that_start_in_the_same_second_share_what_is_said_of_it() -> None:
+    parts = SharedParts()
+    first, second = (parts.pod(copy.deepcopy(started(*each))) for each in (("a", "10.0.0.1"), ("b", "10.0.0.2")))
+    assert (first, second) == (started("a", "10.0.0.1"), started("b", "10.0.0.2"))
+    assert first["status"]["conditions"][0] is second["status"]["conditions"][0]
+    assert first["metadata"]["managedFields"][0] is second["metadata"]["managedFields"][0]
+    assert not parts._kept, "what holds for a second must push out no part of a template"

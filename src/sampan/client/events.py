@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+import sys
 from collections.abc import Hashable
-from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Generic, Literal, TypeVar
 
@@ -41,30 +40,34 @@ V = TypeVar("V")
 
 
 class _Lru(Generic[V]):
+    """A plain dict, the last used at its end: each of thousands of nodes has three, and an OrderedDict takes twice as
+    much."""
+
+    __slots__ = ("_items", "_limit")
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._items: OrderedDict[Hashable, V] = OrderedDict()
+        self._items: dict[Hashable, V] = {}
 
     def get(self, key: Hashable) -> V | None:
-        value = self._items.get(key)
+        value = self._items.pop(key, None)
         if value is not None:
-            self._items.move_to_end(key)
+            self._items[key] = value
         return value
 
     def put(self, key: Hashable, value: V) -> None:
-        self._items[key] = value
-        self._items.move_to_end(key)
-        if len(self._items) > self._limit:
-            self._items.popitem(last=False)
-
-    def drop(self, key: Hashable) -> None:
         self._items.pop(key, None)
+        self._items[key] = value
+        if len(self._items) > self._limit:
+            del self._items[next(iter(self._items))]
 
 
 @dataclass(slots=True)
 class _Bucket:
     """A token bucket: how many more events about one object may be written."""
 
+    #: what the key is made of: other keys hold the same tuple, not one of their own
+    about: tuple[str, ...]
     tokens: float
     updated: datetime
 
@@ -73,7 +76,7 @@ class _Bucket:
 class _Similar:
     """Distinct messages of events that agree in all else."""
 
-    messages: set[str] = field(default_factory=set)
+    messages: tuple[str, ...] = ()
     last: datetime | None = None
 
 
@@ -120,9 +123,10 @@ class EventRecorder:
         """``about`` is an object or an ObjectReference. Dropped when the queue is full or the object floods."""
         now = self._clock.now()
         reference = reference_to(about, field_path)
-        if not self._admit(reference, now):
+        key = self._admit(reference, now)
+        if key is None:
             return
-        message = self._combine(reference, kind, reason, message[:MESSAGE_LIMIT], now)
+        message = self._combine(key, kind, reason, message[:MESSAGE_LIMIT], now)
         moment = format_time(now)
         self._serial += 1
         stamp = int(now.timestamp() * 1_000_000) * 1000 + self._serial % 1000
@@ -160,31 +164,34 @@ class EventRecorder:
         while not self._queue.empty():
             await self._write_apart(self._queue.get_nowait())
 
-    def _admit(self, reference: Obj, now: datetime) -> bool:
+    def _admit(self, reference: Obj, now: datetime) -> tuple[str, ...] | None:
+        """What the event is about; None: there were too many of it."""
         key = _about(reference)
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = _Bucket(float(SPAM_BURST), now)
+            bucket = _Bucket(key, float(SPAM_BURST), now)
             self._buckets.put(key, bucket)
         refilled = (now - bucket.updated) / SPAM_REFILL
         bucket.tokens = min(float(SPAM_BURST), bucket.tokens + refilled)
         bucket.updated = now
         if bucket.tokens < 1:
-            return False
+            return None
         bucket.tokens -= 1
-        return True
+        return bucket.about
 
-    def _combine(self, reference: Obj, kind: str, reason: str, message: str, now: datetime) -> str:
-        key = (_about(reference), kind, reason)
+    def _combine(self, about: tuple[str, ...], kind: str, reason: str, message: str, now: datetime) -> str:
+        key = (about, kind, reason)
         similar = self._similar.get(key)
         if similar is None or similar.last is None or now - similar.last > SIMILAR_INTERVAL:
             similar = _Similar()
             self._similar.put(key, similar)
         similar.last = now
-        if len(similar.messages) < SIMILAR_LIMIT:
-            similar.messages.add(message)
+        if message in similar.messages:
             return message
-        return message if message in similar.messages else f"(combined from similar events): {message}"
+        if len(similar.messages) < SIMILAR_LIMIT:
+            similar.messages += (sys.intern(message),)
+            return message
+        return f"(combined from similar events): {message}"
 
     async def _write_apart(self, event: Obj) -> None:
         """An Event may be lost; the component that it is of goes on."""
@@ -195,7 +202,9 @@ class EventRecorder:
 
     async def _write(self, event: Obj) -> None:
         combined = event["message"].startswith("(combined from similar events): ")
-        key = (_about(event["involvedObject"]), event["type"], event["reason"], combined or event["message"])
+        about = _about(event["involvedObject"])
+        bucket = self._buckets.get(about)
+        key = (bucket.about if bucket else about, event["type"], event["reason"], combined or event["message"])
         written = self._written.get(key)
         try:
             if written is not None and await self._repeat(written, event):

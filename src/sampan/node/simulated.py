@@ -30,6 +30,9 @@ ExecHandler = Callable[[runtime.Container, Sequence[str]], runtime.ExecResult]
 
 
 _CRASHING = Behaviour(failure_rate=1.0)
+#: environments of containers that were made before: those of one template have the same
+_environments: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]] = {}
+_MOST_ENVIRONMENTS = 64
 
 
 @dataclass(slots=True)
@@ -39,6 +42,16 @@ class _Entry:
     behaviour: Behaviour | None = None
     stop_signal: str = ""
     ended: Signal = field(default_factory=Signal)
+
+
+def _shared(environment: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The same, one copy for all containers of the process that have it."""
+    found = _environments.get(environment)
+    if found is None:
+        if len(_environments) >= _MOST_ENVIRONMENTS:
+            _environments.clear()
+        found = _environments[environment] = environment
+    return found
 
 
 class SimulatedRuntime:
@@ -249,7 +262,7 @@ class SimulatedRuntime:
             sandbox_id=sandbox_id,
             log_path=f"{sandbox.log_directory}/{config.log_path}",
         )
-        self._containers[container.id] = _Entry(container, config)
+        self._containers[container.id] = _Entry(container, replace(config, env=_shared(config.env)))
         return container.id
 
     async def start_container(self, container_id: str) -> None:

@@ -1,4 +1,5 @@
-"""Parts of specs that pods of one template have in common: one object for all of them, where decoded pods are kept.
+"""Parts that pods of one template have in common: one object for all of them, where decoded pods are kept. And what
+pods that start in the same second have: their conditions, and who else than their nodes wrote them then.
 
 What differs from pod to pod (its node; the names of the volumes of its account's token, and so its mounts) stays its
 own. Parts are told apart by their JSON, the order of keys included, so a shared part is written as the pod's own would
@@ -19,15 +20,42 @@ from sampan.api.types import Obj
 MOST_BYTES: Final = 1024 * 1024
 #: a longer part is one pod's own
 LONGEST_BYTES: Final = 8 * 1024
+#: of what is the same for a second only
+MOST_OF_A_MOMENT_BYTES: Final = 128 * 1024
 _CONTAINERS: Final = frozenset(("containers", "initContainers", "ephemeralContainers"))
 
 
-class SharedParts:
+class Remembered:
     """Invariant: ``_bytes`` is the length of all keys of ``_kept``."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
         self._kept: dict[bytes, Any] = {}
-        self._bytes = 0
+        self._bytes, self._most_bytes = 0, most_bytes
+
+    def one(self, part: Any) -> Any:
+        """The part that stands for all that are written as this one is."""
+        try:
+            text = orjson.dumps(part)
+        except orjson.JSONEncodeError:  # a number or text that orjson does not write: nothing is lost but room
+            return part
+        found = self._kept.get(text)
+        if found is not None:
+            return found
+        if len(text) > LONGEST_BYTES:
+            return part
+        self._bytes += len(text)
+        if self._bytes > self._most_bytes:
+            self._kept, self._bytes = {}, len(text)
+        self._kept[bytes(memoryview(text))] = part  # a copy: orjson's own bytes keep a buffer of some KiB
+        return part
+
+
+class SharedParts(Remembered):
+    """``one`` is for parts of any kind; those of a moment are remembered apart, lest they push out the others."""
+
+    def __init__(self) -> None:
+        super().__init__(MOST_BYTES)
+        self._of_a_moment = Remembered(MOST_OF_A_MOMENT_BYTES)
 
     def pod(self, pod: Obj) -> Obj:
         """The same pod with shared parts. What it is made of is not changed."""
@@ -45,24 +73,19 @@ class SharedParts:
                 shared[key] = [self._members(each) for each in value]
             else:
                 shared[key] = self.one(value)
-        return {**pod, "spec": shared}
+        return self._with_moments({**pod, "spec": shared})
 
-    def one(self, part: Any) -> Any:
-        """The part that stands for all that are written as this one is."""
-        try:
-            text = orjson.dumps(part)
-        except orjson.JSONEncodeError:  # a number or text that orjson does not write: nothing is lost but room
-            return part
-        found = self._kept.get(text)
-        if found is not None:
-            return found
-        if len(text) > LONGEST_BYTES:
-            return part
-        self._bytes += len(text)
-        if self._bytes > MOST_BYTES:
-            self._kept, self._bytes = {}, len(text)
-        self._kept[bytes(memoryview(text))] = part  # a copy: orjson's own bytes keep a buffer of some KiB
-        return part
+    def _with_moments(self, pod: Obj) -> Obj:
+        """Changes the pod itself, and nothing below it."""
+        one = self._of_a_moment.one
+        status, metadata = pod.get("status"), pod.get("metadata")
+        if type(status) is dict and type(conditions := status.get("conditions")) is list:
+            pod["status"] = {**status, "conditions": [one(each) for each in conditions]}
+        if type(metadata) is dict and type(managed := metadata.get("managedFields")) is list:
+            # What a node owns of a status is the pod's own: its address is in it.
+            owners = [each if "subresource" in each else one(each) for each in managed]
+            pod["metadata"] = {**metadata, "managedFields": owners}
+        return pod
 
     def _container(self, container: Any) -> Any:
         if type(container) is dict and "volumeMounts" in container:
