@@ -54,7 +54,7 @@ from sampan.node.shutdown import Request as ShutdownRequest
 from sampan.node.staticpods.keeper import StaticPods
 from sampan.node.staticpods.workplace import Workplace
 from sampan.node.topology import metrics, policies
-from sampan.node.topology.aligning import Alignment
+from sampan.node.topology.aligning import Alignment, GivesNothing
 from sampan.node.volumes.manager import VolumeManager
 from sampan.node.volumes.measuring import VolumeMeasuring
 from sampan.node.volumes.plugins import BUILT_IN
@@ -298,8 +298,10 @@ class NodeAgent:
                     keeper.keep("registration", self.registration.run)
                 await self._protection.hold_pods_together()
                 await self._watch.sweep_cgroups()
-                keeper.keep("cpu-manager", self._cpus.run)
-                keeper.keep("memory-manager", self._memory.run)
+                if not isinstance(self._cpus, GivesNothing):
+                    keeper.keep("cpu-manager", self._cpus.run)
+                if not isinstance(self._memory, GivesNothing):
+                    keeper.keep("memory-manager", self._memory.run)
                 keeper.keep("static-pods", self._static.run)
                 keeper.keep("runtime-events", self._watch.follow)
                 keeper.keep("relist", self._watch.relist_forever)

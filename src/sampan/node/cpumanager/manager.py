@@ -6,7 +6,6 @@ what is shared has changed. A node without the policy has ``NoCpuManager``. One 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Protocol
 
 from sampan.api import quantity
 from sampan.api.types import Obj
+from sampan.client import tasks
 from sampan.node import runtime
 from sampan.node.admission import Refusal, allocation_failed
 from sampan.node.config import NodeConfig
@@ -79,7 +79,7 @@ class NoCpuManager(GivesNothing):
     def freed(self) -> None: ...
 
     async def run(self) -> None:
-        await asyncio.Event().wait()
+        await tasks.forever()
 
 
 #: A container that runs, and its pod's uid.

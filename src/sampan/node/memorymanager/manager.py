@@ -6,12 +6,12 @@ node without the policy has ``NoMemoryManager``. One event loop.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from sampan.api.types import Obj
+from sampan.client import tasks
 from sampan.node.admission import allocation_failed
 from sampan.node.config import NodeConfig
 from sampan.node.host import Host
@@ -77,7 +77,7 @@ class NoMemoryManager(GivesNothing):
     def freed(self) -> None: ...
 
     async def run(self) -> None:
-        await asyncio.Event().wait()
+        await tasks.forever()
 
 
 class StaticMemoryManager(Giver):
