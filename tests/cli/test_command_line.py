@@ -256,6 +256,7 @@ WORKERS_CANNOT = {
     "upgrade plan": ["upgrade", "plan"],
     "upgrade apply": ["upgrade", "apply"],
     "certs": ["certs", "check-expiration"],
+    "server": ["server"],
 }
 
 
@@ -328,6 +329,26 @@ def test_a_program_of_a_running_cluster_is_not_started_beside_it(
         1,
         f"sampan: cluster 'one' is running, its {program} too\n"
         f"To mend it: `sampan down --name one` first; `sampan logs {program} -f --name one` shows what it says\n",
+    )
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_the_node_of_a_cluster_that_only_simulates_is_not_started(run: Run, tmp_path: Path, running: bool) -> None:
+    made = instances.nameless("one", state_root=tmp_path / "state", run_root=tmp_path / "run")
+    made = dataclasses.replace(
+        made, node=dataclasses.replace(made.node, roles=("control-plane",), simulate="2", simulated_count=2)
+    )
+    made.save()
+    held = supervisor.hold_lock(made) if running else None
+    try:
+        code, said = run("node", "--name", "one")
+    finally:
+        if held is not None:
+            os.close(held)
+    assert (code, said) == (
+        1,
+        "sampan: cluster 'one' has no node on this machine: its nodes are simulated by the server\n"
+        "To mend it: `sampan up --name one` runs all it has\n",
     )
 
 

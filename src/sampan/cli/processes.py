@@ -29,6 +29,7 @@ from sampan.cli.options import (
     admission_options,
     scheduler_options,
     store_options,
+    with_control_plane,
 )
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
@@ -99,7 +100,13 @@ def _foreground(name: str, program: str, run: Callable[[Instance], None]) -> Non
     from sampan.cluster import instance as instances
     from sampan.cluster import machine, supervisor
 
-    instance = instances.load(name)
+    instance = with_control_plane(name) if program == "server" else instances.load(name)
+    if program == "node" and not instance.node.runs_containers:
+        simulated = ": its nodes are simulated by the server" if instance.node.simulate else ""
+        raise ClusterError(
+            f"cluster {name!r} has no node on this machine{simulated}",
+            fix=f"`{instance.command('up')}` runs all it has",
+        )
     if supervisor.is_running(instance):
         stop, show = instance.command("down"), instance.command(f"logs {program} -f")
         raise ClusterError(
