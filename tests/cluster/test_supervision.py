@@ -346,6 +346,21 @@ async def test_what_a_killed_supervisor_left_running_is_adopted_with_its_history
     assert running.find(instance, child.argv) is None
 
 
+async def test_an_adopted_program_that_is_asked_for_its_signs_of_life_has_as_long_for_them_as_one_that_was_started(
+    instance: Instance, tmp_path: Path
+) -> None:
+    child = python("child", instance, "import time\ntime.sleep(60)")
+    asked = dataclasses.replace(child, grpc_socket=tmp_path / "socket")
+    with left_running(instance, asked):
+        await until(lambda: running.find(instance, asked.argv) is not None)
+        second = Supervisor(instance, [asked])
+        second._recall()
+        (adopted,) = second.children
+    assert adopted.process is not None
+    verdicts = [adopted.pulse.look(1, stopped=False) for _ in range(pulse.UNANSWERED_LOOKS + 1)]
+    assert verdicts == [""] * pulse.UNANSWERED_LOOKS + ["it gave no sign of life"]
+
+
 async def test_an_adopted_program_is_stopped_in_its_time(instance: Instance, tmp_path: Path) -> None:
     ignores = f"import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('{tmp_path}/there', 'w')"
     child = dataclasses.replace(python("child", instance, f"{ignores}\ntime.sleep(60)"), stop_seconds=0.05)

@@ -194,7 +194,7 @@ class Supervisor:
             found = running.find(self.instance, child.program.argv)
             if found is None:
                 continue
-            child.process, child.pid = found, found.pid
+            child.process, child.pid, child.pulse = found, found.pid, _pulse_of(child.program)
             before = known.get(child.program.name) or {}
             with contextlib.suppress(KeyError, ValueError, TypeError):  # what was written is damaged
                 if before["pid"] == found.pid:
@@ -242,7 +242,7 @@ class Supervisor:
             os.close(log)
         child.process = Started(process)
         child.pid = process.pid
-        child.pulse = Pulse(pulse.UNANSWERED_LOOKS if child.program.grpc_socket else pulse.SILENT_LOOKS)
+        child.pulse = _pulse_of(child.program)
         child.answers = 0
         child.started_at = self._clock.now()
         self._write_status()
@@ -361,6 +361,11 @@ class Supervisor:
             temporary.rename(self.instance.status_file)
         except OSError as error:  # the children matter more than what is told of them
             sys.stderr.write(f"cannot write {self.instance.status_file}: {cause(error)}\n")
+
+
+def _pulse_of(program: Program) -> Pulse:
+    """At the beginning of a life, or where a supervisor before this one left it."""
+    return Pulse(pulse.UNANSWERED_LOOKS if program.grpc_socket else pulse.SILENT_LOOKS)
 
 
 def restart_delay_seconds(quick_ends: int, ran_seconds: float) -> float:
