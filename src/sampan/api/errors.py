@@ -150,6 +150,8 @@ class ApiError(Exception):
 
     code: int = 500
     reason: str = "InternalError"
+    #: whether upstream's Status has details though they say nothing (``details: {}``)
+    _always_detailed: bool = False
 
     def __init__(self, message: str, *, details: Obj | None = None, retry_after_seconds: int | None = None) -> None:
         super().__init__(message)
@@ -181,7 +183,7 @@ class ApiError(Exception):
         }
         if self.reason:
             status["reason"] = self.reason
-        if self.details:
+        if self.details or self._always_detailed:
             status["details"] = self.details
         status["code"] = self.code
         return status
@@ -197,14 +199,17 @@ class Unauthorized(ApiError):
 
 class Forbidden(ApiError):
     code, reason = 403, "Forbidden"
+    _always_detailed = True
 
 
 class NotFound(ApiError):
     code, reason = 404, "NotFound"
+    _always_detailed = True
 
 
 class MethodNotAllowed(ApiError):
     code, reason = 405, "MethodNotAllowed"
+    _always_detailed = True
 
 
 class NotAcceptable(ApiError):

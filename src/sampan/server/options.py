@@ -71,7 +71,8 @@ def parse_int(query: Mapping[str, str], name: str) -> int | None:
         return None
     digits = text[1:] if text[0] in "+-" else text
     if not is_number(digits):
-        raise errors.BadRequest(f'invalid value "{text[:_SHOWN]}" for parameter {name}: it must be a whole number')
+        fault = "value out of range" if digits.isascii() and digits.isdigit() else "invalid syntax"
+        raise errors.BadRequest(f'strconv.ParseInt: parsing "{text[:_SHOWN]}": {fault}')
     return int(text)
 
 

@@ -116,6 +116,18 @@ async def test_managed_fields_that_a_client_writes_are_taken_and_what_makes_no_s
     assert (refused.status, refused.causes) == (422, [("FieldValueTooLong", "metadata.managedFields[0].manager")])
 
 
+async def test_a_manager_whose_name_was_taken_away_is_shown_without_one_and_goes_on_owning(api: Any) -> None:
+    await api("POST", CMS, cm(a="1"), user_agent="m/1")
+    unnamed = [{"op": "remove", "path": "/metadata/managedFields/0/manager"}]
+    taken = (await api("PATCH", f"{CMS}/c", unnamed, user_agent="m/1", **JSON_PATCH)).obj
+    (entry,) = taken["metadata"]["managedFields"]
+    assert ("manager" in entry, entry["fieldsV1"]["f:data"]) == (False, {".": {}, "f:a": {}})
+    same = (await api("PUT", f"{CMS}/c", taken, user_agent="m/1")).obj
+    assert same == taken
+    changed = (await api("PUT", f"{CMS}/c", cm(a="1", b="2"), user_agent="m/1")).obj
+    assert [each.get("manager") for each in changed["metadata"]["managedFields"]] == [None, "m"]
+
+
 @pytest.mark.parametrize("patch", [[{"op": "replace", "path": "/metadata/managedFields", "value": []}],
                                    [{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]])  # fmt: skip
 async def test_an_empty_list_takes_all_owners_away(api: Any, patch: Any) -> None:

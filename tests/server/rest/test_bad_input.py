@@ -18,11 +18,57 @@ def meta(**parts: Any) -> dict[str, Any]:
     return {"metadata": {"name": "a", **parts}}
 
 
-@pytest.mark.parametrize("body", [b'{"metadata":', b"", b"hello", b"[]", b"NaN"])
-async def test_a_body_that_is_no_object_is_400(api: Any, body: bytes) -> None:
+HEAD = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (b'{"metadata":', 'unexpected end of JSON input ({"metadata":)'),
+        (b"", "unexpected end of JSON input (<empty>)"),
+        (b"hello", "invalid character 'h' looking for beginning of value (68656c6c6f)"),
+        (b"[]", f"json: cannot unmarshal array into Go value of type {HEAD} (5b5d)"),
+        (b'"a"', f"json: cannot unmarshal string into Go value of type {HEAD} (226122)"),
+        (b"NaN", "invalid character 'N' looking for beginning of value (4e614e)"),
+        (
+            b'{"apiVersion":"v1","kind":5,"metadata":{}}',
+            "json: cannot unmarshal number into Go struct field .kind of type string "
+            '({"apiVersion":"v1","kind":5,"m ...)',
+        ),
+    ],
+)
+async def test_a_body_that_is_no_object_is_400_and_its_beginning_is_shown(api: Any, body: bytes, fault: str) -> None:
     answer = await api("POST", CMS, body)
-    assert (answer.status, answer.reason) == (400, "BadRequest")
-    assert "the object provided is unrecognized (must be of type ConfigMap)" in answer.message
+    assert (answer.status, answer.reason, "details" in answer.obj) == (400, "BadRequest", False)
+    said = (
+        "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: "
+    )
+    assert answer.message == said + fault
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "code"),
+    [
+        ("GET", "/api/v1/namespaces/default/nothings", 404),
+        ("POST", f"{CMS}/a", 405),
+        ("PUT", CMS, 405),
+    ],
+)
+async def test_where_nothing_is_the_status_has_details_that_say_nothing(
+    api: Any, method: str, url: str, code: int
+) -> None:
+    answer = await api(method, url, cm())
+    assert (answer.status, answer.obj["details"]) == (code, {})
+    missing = (await api("GET", f"{CMS}/none")).obj
+    assert missing["details"] == {"name": "none", "kind": "configmaps"}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"), [("abc", "invalid syntax"), ("1e3", "invalid syntax"), ("9" * 20, "value out of range")]
+)
+async def test_a_number_of_a_query_that_is_none_is_400(api: Any, text: str, fault: str) -> None:
+    answer = await api("GET", f"{CMS}?limit={text}")
+    assert (answer.status, answer.message) == (400, f'strconv.ParseInt: parsing "{text}": {fault}')
 
 
 @pytest.mark.parametrize("body", [b"null", b"{}"])
@@ -49,7 +95,11 @@ async def test_yaml_bodies_are_read_and_their_tags_refused(api: Any) -> None:
 async def test_kind_and_version_may_be_missing_but_not_be_others(api: Any) -> None:
     assert (await api("POST", CMS, cm())).status == 201
     wrong = await api("POST", CMS, cm(kind="Secret", apiVersion="v1"))
-    assert (wrong.status, wrong.message) == (400, 'Secret in version "v1" cannot be handled as a ConfigMap')
+    assert (wrong.status, wrong.message) == (
+        400,
+        'Secret in version "v1" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): unknown '
+        "conversion",
+    )
     unknown = await api("POST", CMS, cm(kind="Foo", apiVersion="v1"))
     assert unknown.status == 400
     assert 'no kind "Foo" is registered' in unknown.message

@@ -153,7 +153,7 @@ def _place(entry: Obj) -> tuple[str, str, str, str, str]:
     return (
         entry["operation"],
         entry.get("time", ""),
-        entry["manager"],
+        entry.get("manager", ""),
         entry["apiVersion"],
         entry.get("subresource", ""),
     )
@@ -166,7 +166,8 @@ def _entry(key: Identity, owned: Owned) -> Obj:
     fields = owned.fields
     if entry is None or entry.get("fieldsV1") is not fields:
         fields = SETS.ordered(fields)
-    made: Obj = {"manager": key.manager, "operation": key.operation, "apiVersion": owned.api_version}
+    made: Obj = {"manager": key.manager} if key.manager else {}  # a client may have taken the name away
+    made |= {"operation": key.operation, "apiVersion": owned.api_version}
     if owned.time:
         made["time"] = owned.time
     made["fieldsType"] = "FieldsV1"

@@ -11,6 +11,7 @@ from typing import Any
 from sampan.api import errors, patch, protobuf, schema
 from sampan.api.kind import Kind
 from sampan.api.schema import Node
+from sampan.api.schema.scalars import describe
 from sampan.api.types import Obj
 from sampan.records import dataclass
 from sampan.server.options import WriteOptions
@@ -80,15 +81,47 @@ def _parse(request: Request, kind: str, body: bytes, what: str) -> Parsed:
         raise unsupported_media_type(header)
     try:
         if kind in _JSON_TYPES:
-            return Parsed(*schema.parse_json(body))
-        if kind in _YAML_TYPES:
-            return Parsed(*schema.parse_yaml(body))
-        if kind == protobuf.CONTENT_TYPE:
+            parsed = Parsed(*schema.parse_json(body))
+        elif kind in _YAML_TYPES:
+            parsed = Parsed(*schema.parse_yaml(body))
+        elif kind == protobuf.CONTENT_TYPE:
             value, unknown = protobuf.decode_object(body)
             return Parsed(value, unknown=unknown)
+        else:
+            raise unsupported_media_type(header)
     except (errors.BadRequest, protobuf.ProtobufError) as error:
-        raise errors.BadRequest(f"the object provided is unrecognized (must be of type {what}): {error}") from error
-    raise unsupported_media_type(header)
+        raise _unrecognized(what, str(error), body) from error
+    if fault := _head_fault(parsed.value):
+        raise _unrecognized(what, fault, body)
+    return parsed
+
+
+#: of a body that is none, so much is shown (upstream's ``summarizeData``)
+_SHOWN_BYTES = 30
+
+
+def _unrecognized(kind: str, fault: str, body: bytes = b"") -> errors.BadRequest:
+    head = body[:_SHOWN_BYTES]
+    shown = head.decode("utf-8", "replace") if head[:1] == b"{" else head.hex()
+    shown += " ..." if len(body) > _SHOWN_BYTES else ""
+    shown = f" ({shown or '<empty>'})"
+    return errors.BadRequest(f"the object provided is unrecognized (must be of type {kind}): {fault}{shown}")
+
+
+_NO_HEAD = "couldn't get version/kind; json parse error: json: cannot unmarshal "
+_GO_HEAD = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+
+
+def _head_fault(value: Any) -> str:
+    """Why it cannot be seen what an object is: Go reads ``kind`` and ``apiVersion`` before anything else."""
+    if value is None:
+        return ""
+    if not isinstance(value, dict):
+        return f"{_NO_HEAD}{describe(value)} into Go value of type {_GO_HEAD}"
+    for key, item in value.items():
+        if key in ("kind", "apiVersion") and item is not None and not isinstance(item, str):
+            return f"{_NO_HEAD}{describe(item)} into Go struct field .{key} of type string"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +224,10 @@ def keep_reset(obj: Any) -> None:
 def _as_object(value: Any, kind: str) -> Obj:
     if value is None:
         return {}
-    if not isinstance(value, dict):
-        text = "json: cannot unmarshal a value that is not an object into Go value of type struct"
-        raise errors.BadRequest(f"the object provided is unrecognized (must be of type {kind}): {text}")
-    return value
+    if fault := _head_fault(value):
+        raise _unrecognized(kind, fault)
+    obj: Obj = value
+    return obj
 
 
 def check_kind(request: Request, obj: Obj, group: str, version: str, kind: str) -> None:
@@ -203,17 +236,22 @@ def check_kind(request: Request, obj: Obj, group: str, version: str, kind: str) 
     api_version, given = obj.get("apiVersion") or wanted_version, obj.get("kind") or kind
     if api_version == wanted_version and given == kind:
         return
-    if not isinstance(api_version, str) or not isinstance(given, str):
-        raise errors.BadRequest(f"the object provided is unrecognized (must be of type {kind}): kind is not a string")
     found_group, _, found_version = api_version.rpartition("/")
     if given == kind and found_group == group and request.surface.kinds.by_gvk(found_group, found_version, given):
         raise errors.BadRequest(
             f"the API version in the data ({api_version}) does not match the expected API version ({wanted_version})"
         )
-    text = f'{given} in version "{found_version}" cannot be handled as a {kind}'
-    if request.surface.kinds.by_gvk(found_group, found_version, given) is None:
-        text += f': no kind "{given}" is registered for version "{api_version}"'
-    raise errors.BadRequest(text)
+    known = request.surface.kinds.by_gvk(found_group, found_version, given)
+    if known is None or known.custom:
+        fault = f'no kind "{given}" is registered for version "{api_version}"'
+    else:
+        package = _INTERNAL_PACKAGES.get(group, group.partition(".")[0])
+        fault = f"converting ({found_version}.{given}) to ({package}.{kind}): unknown conversion"
+    raise errors.BadRequest(schema.wrong_type_message(given, found_version, fault, wanted=kind))
+
+
+#: Go's packages of internal types that are not called as the first word of their group
+_INTERNAL_PACKAGES = {"": "core", "events.k8s.io": "core", "internal.apiserver.k8s.io": "apiserverinternal"}
 
 
 async def read_other(request: Request, group: str, version: str, kind: str, options: WriteOptions | None = None) -> Obj:
