@@ -35,7 +35,7 @@ class Ask:
         path, _, raw_query = url.partition("?")
         lists = parse_qs(raw_query, keep_blank_values=True)
         headers = {"content-type": content_type} | ({"accept": accept} if accept else {})
-        content = b"" if body is None else orjson.dumps(body)
+        content = b"" if body is None else body if isinstance(body, bytes) else orjson.dumps(body)
         request = Request(
             method, path, {key: values[0] for key, values in lists.items()}, headers, content,
             query_lists=lists, raw_query=raw_query,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
 from typing import Any
 
@@ -28,11 +29,13 @@ LEAVES: dict[str, tuple[Any, ...]] = {
 IDENTITY = frozenset(("kind", "apiVersion", "name", "namespace", "generateName", "uid", "managedFields"))
 SERVERS = frozenset(("resourceVersion", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"))
 _DEEPEST = 4
+#: another one draws other objects
+SEED = os.environ.get("SAMPAN_FUZZ_SEED", "")
 
 
 class Maker:
     def __init__(self, seed: str) -> None:
-        self.rng = random.Random(seed)
+        self.rng = random.Random(seed + SEED)
 
     def value(self, node: Node, values: list[str] | None = None, depth: int = 0) -> Any:
         """A small value of this type: few of its fields. ``values``: of an enumeration."""
@@ -111,13 +114,16 @@ ODD: tuple[Any, ...] = (
 
 
 def keyed(node: Node, value: Any) -> bool:
-    """Whether elements of lists that are merged by keys have them, each its own: else nothing can be merged into it."""
+    """Whether elements of lists that are merged by keys have them, each its own, and what no type describes holds no
+    list: else nothing can be merged into it."""
     if isinstance(node, ObjectNode) and isinstance(value, dict):
         return all(_keyed(node, name, item) for name, item in value.items() if name in node.fields)
     if isinstance(node, ListNode) and isinstance(value, list):
         keys = [tuple(str(item.get(key)) for key in node.list_keys) for item in value if node.list_keys]
         whole = node.list_type != "set" or len({str(item) for item in value}) == len(value)
         return whole and len(set(keys)) == len(keys) and all(keyed(node.items, item) for item in value)
+    if isinstance(node, AnyNode):
+        return not (isinstance(value, dict) and any(isinstance(item, list) for item in value.values()))
     return not isinstance(node, MapNode) or all(keyed(node.values, item) for item in value.values())
 
 
