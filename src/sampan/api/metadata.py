@@ -72,6 +72,8 @@ def prepare_metadata_update(new: Obj, old: Obj) -> None:
 
 def drop_empty(metadata: Obj) -> None:
     """Empty collections and texts are as good as absent, and are not stored."""
+    if all(metadata.values()):
+        return
     for key in ("labels", "annotations", "finalizers", "ownerReferences", "generateName", "namespace"):
         if key in metadata and not metadata[key]:
             del metadata[key]
@@ -144,8 +146,11 @@ def _validate_namespace(metadata: Obj, kind: Kind) -> list[FieldError]:
 def _validate_common(metadata: Obj, kind: Kind) -> list[FieldError]:
     found = validate_labels(metadata.get("labels"), "metadata.labels")
     found += validate_annotations(metadata.get("annotations"), "metadata.annotations")
-    found += validate_owner_references(metadata.get("ownerReferences") or [], "metadata.ownerReferences")
-    return found + _validate_finalizers(metadata.get("finalizers") or [], kind)
+    if owners := metadata.get("ownerReferences"):
+        found += validate_owner_references(owners, "metadata.ownerReferences")
+    if finalizers := metadata.get("finalizers"):
+        found += _validate_finalizers(finalizers, kind)
+    return found
 
 
 def validate_embedded(metadata: Obj, path: str) -> list[FieldError]:
@@ -238,16 +243,19 @@ def resource_version_required() -> FieldError:
 
 
 _IMMUTABLE_FIELDS = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp")
+_UNSET = ("",) * len(_IMMUTABLE_FIELDS)
 
 
 def validate_update(new: Obj, old: Obj, kind: Kind) -> list[FieldError]:
     """For a (new, old) pair that ``prepare_metadata_update`` saw."""
     metadata, previous = new.get("metadata", {}), old.get("metadata", {})
-    found = [
-        errors.invalid(f"metadata.{key}", metadata.get(key, ""), IMMUTABLE)
-        for key in _IMMUTABLE_FIELDS
-        if metadata.get(key, "") != previous.get(key, "")
-    ]
+    found: list[FieldError] = []
+    if [*map(metadata.get, _IMMUTABLE_FIELDS, _UNSET)] != [*map(previous.get, _IMMUTABLE_FIELDS, _UNSET)]:
+        found += (
+            errors.invalid(f"metadata.{key}", metadata.get(key, ""), IMMUTABLE)
+            for key in _IMMUTABLE_FIELDS
+            if metadata.get(key, "") != previous.get(key, "")
+        )
     grace, previous_grace = metadata.get("deletionGracePeriodSeconds"), previous.get("deletionGracePeriodSeconds")
     if previous.get("deletionTimestamp") and grace != previous_grace:
         found.append(errors.invalid("metadata.deletionGracePeriodSeconds", grace, IMMUTABLE))

@@ -97,6 +97,8 @@ def max_length(limit: int) -> str:
 
 
 def _check(text: str, limit: int, pattern: re.Pattern[str], error: str) -> list[str]:
+    if len(text) <= limit and text.isascii() and pattern.fullmatch(text):
+        return []
     problems = []
     if len(text.encode()) > limit:
         problems.append(max_length(limit))
@@ -147,6 +149,8 @@ def path_segment(text: str) -> list[str]:
 
 def qualified_name(text: str) -> list[str]:
     """``[prefix/]name``: label keys, annotation keys, finalizers, resource names."""
+    if len(text) <= 63 and _QUALIFIED_RE.fullmatch(text):
+        return []  # no prefix, and nothing wrong: nearly every one
     problems: list[str] = []
     parts = text.split("/")
     if len(parts) > 2:

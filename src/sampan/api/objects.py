@@ -15,13 +15,17 @@ def deep_copy(value: Any) -> Any:
     return _copy_of_dict(value) if kind is dict else _copy_of_list(value) if kind is list else value
 
 
-def _copy_of_dict(value: dict[str, Any]) -> dict[str, Any]:
+def _copy_of_dict(value: dict[str, Any], shared: tuple[str, ...] = ()) -> dict[str, Any]:
+    """``shared``: names of what stays the same one."""
     copied = value.copy()
     for key, item in value.items():
+        if type(item) is str:
+            continue  # nearly every one
         kind = type(item)
         if kind is dict:
-            copied[key] = _copy_of_dict(item)
-        elif kind is list:
+            if key not in shared:
+                copied[key] = _copy_of_dict(item)
+        elif kind is list and key not in shared:
             copied[key] = _copy_of_list(item)
     return copied
 
@@ -36,16 +40,13 @@ def _copy_of_list(value: list[Any]) -> list[Any]:
 def copy_of(obj: Obj) -> Obj:
     """A deep copy of an object, but for its managed fields: nobody changes those in place, and everybody shares
     them."""
+    copied = _copy_of_dict(obj, ("metadata",))
     meta = obj.get("metadata")
-    if type(meta) is not dict or "managedFields" not in meta:
-        copied: Obj = deep_copy(obj)
-        return copied
-    return {
-        key: deep_copy(item)
-        if key != "metadata"
-        else {name: part if name == "managedFields" else deep_copy(part) for name, part in meta.items()}
-        for key, item in obj.items()
-    }
+    if type(meta) is dict:
+        copied["metadata"] = _copy_of_dict(meta, ("managedFields",))
+    elif "metadata" in obj:
+        copied["metadata"] = deep_copy(meta)
+    return copied
 
 
 def get_path(obj: Any, *keys: str, default: Any = None) -> Any:

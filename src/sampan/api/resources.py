@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import quote
+
+#: what stands in a path as it is: nearly every name
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 class Resource(NamedTuple):
@@ -23,13 +27,17 @@ class Resource(NamedTuple):
         """``/api/v1/namespaces/NS/pods/NAME/SUB``. ``namespace`` None: the cluster-wide collection."""
         parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
         if namespace and self.namespaced:
-            parts.append(f"namespaces/{quote(namespace, safe='')}")
+            parts.append(f"namespaces/{_segment(namespace)}")
         parts.append(self.plural)
         if name:
-            parts.append(quote(name, safe=""))
+            parts.append(_segment(name))
         if subresource:
             parts.append(subresource)
         return "/".join(parts)
+
+
+def _segment(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else quote(text, safe="")
 
 
 def _core(plural: str, kind: str, namespaced: bool = True) -> Resource:

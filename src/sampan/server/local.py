@@ -103,7 +103,7 @@ class LocalTransport:
             obj=call.body if call.shared else deep_copy(call.body),
             in_process=True,
             query_lists={key: [value] for key, value in query.items()},
-            raw_query=inline or urlencode(query),
+            raw_query=inline or (urlencode(query) if query else ""),
             user=self.user,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
@@ -35,8 +35,7 @@ MAX_ANNOTATION_LENGTH: Final = 10 * 1024
 ANONYMOUS = UserInfo("system:anonymous", ("system:unauthenticated",))
 
 
-@dataclass(frozen=True, slots=True)
-class RequestInfo:
+class RequestInfo(NamedTuple):
     """What the URL and method ask for (apiserver request.RequestInfo).
 
     ``verb`` is the API verb (get, list, watch, create, update, patch, delete, deletecollection) or, for

@@ -7,7 +7,7 @@ object (discovery, metrics, logs, proxied answers, upgraded connections) is a ``
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from sampan.api.errors import ApiError
 from sampan.api.kind import Kind
@@ -20,8 +20,7 @@ from sampan.server.storage import ResourceStorage, Versioned, View
 from sampan.store.cache import CacheEvent
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectResult:
+class ObjectResult(NamedTuple):
     """One object of a stored kind."""
 
     view: View

@@ -114,7 +114,8 @@ class ResourceStorage:
         body: Obj = {**_HEAD, **obj}  # the head first, whatever the order in the object
         body["kind"], body["apiVersion"] = self.kind.kind, version or self.kind.api_version
         if "resourceVersion" in metadata:
-            body["metadata"] = {key: value for key, value in metadata.items() if key != "resourceVersion"}
+            body["metadata"] = kept = metadata.copy()
+            del kept["resourceVersion"]
         try:
             # orjson's bytes keep the buffer they were written to, 8 KiB for the smallest: what is stored is a copy.
             value = bytes(memoryview(orjson.dumps(body)))

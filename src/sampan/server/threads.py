@@ -36,15 +36,19 @@ os.register_at_fork(after_in_child=_renew)
 _LONG_BYTES: Final = 16 * 1024
 _MANY_OBJECTS: Final = 100
 _MANY_VALUES: Final = 600
+#: holds no such number of anything: an object among others is three bytes at least, a value two
+_SHORT_BYTES: Final = 3 * _MANY_OBJECTS
 
 
 def is_heavy(encoded: bytes | None) -> bool:
     """Whether what this JSON holds is for a thread. Counts what stands in texts, too: too much costs a hop only. The
     leaves of managed fields are no objects to anybody."""
-    return encoded is not None and (
-        len(encoded) > _LONG_BYTES
+    if encoded is None or (size := len(encoded)) <= _SHORT_BYTES:
+        return False
+    return (
+        size > _LONG_BYTES
         or encoded.count(b"{") - encoded.count(b'":{}') > _MANY_OBJECTS
-        or encoded.count(b",") > _MANY_VALUES
+        or (size > 2 * _MANY_VALUES and encoded.count(b",") > _MANY_VALUES)
     )
 
 

@@ -93,3 +93,28 @@ async def test_what_a_patch_names_is_decoded_and_all_else_is_as_it_was(api: Any,
     assert (await patched({"spec": None})).status == 422
     stored = (await api("GET", url)).obj
     assert stored["spec"] == made["spec"]
+
+
+@pytest.mark.parametrize("content_type", [MERGE, STRATEGIC])
+async def test_of_metadata_what_a_patch_names_is_decoded_too(api: Any, content_type: str) -> None:
+    made = (await api("POST", DEPLOYMENTS, WEB)).obj
+    url = f"{DEPLOYMENTS}/web"
+
+    async def patched(meta: Any) -> Any:
+        return await api("PATCH", url, {"metadata": meta}, content_type=content_type)
+
+    unknown = await patched({"zone": 1, "labels": {"a": "b"}, "area": {}})
+    assert unknown.warnings == ['unknown field "metadata.zone"', 'unknown field "metadata.area"']
+    assert not {"zone", "area"} & unknown.obj["metadata"].keys()
+    assert unknown.obj["metadata"]["labels"] == {"a": "b"}
+    emptied = await patched({"labels": None, "annotations": {}, "finalizers": [], "creationTimestamp": None})
+    kept = {"resourceVersion": "", "managedFields": []}
+    assert emptied.obj["metadata"] | kept == made["metadata"] | kept
+    for wrong in ({"labels": {"a": 1}}, {"labels": "a"}, {"finalizers": [1]}, {"generation": "x"}):
+        assert (await patched(wrong)).status == 422
+    if content_type == STRATEGIC:
+        replaced = await patched(
+            {"$patch": "replace", "name": "web", "namespace": "default", "annotations": {"c": "d"}}
+        )
+        assert replaced.obj["metadata"]["annotations"] == {"c": "d"}
+        assert replaced.obj["metadata"]["uid"] == made["metadata"]["uid"]

@@ -89,6 +89,8 @@ def _fields(shape: Shape, old: dict[str, Any], new: dict[str, Any], into: Compar
             found = field(name)
             if found is not None:
                 _compare(found[1], before, value, found[0], into)
+    if old.keys() <= new.keys():
+        return
     for name, value in old.items():
         if name not in new:
             found = field(name)

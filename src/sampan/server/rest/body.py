@@ -6,14 +6,13 @@ Used by every write. What a client can get wrong here is 400 or 415, never 500.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sampan.api import errors, patch, protobuf, schema
 from sampan.api.kind import Kind
 from sampan.api.schema import Node
 from sampan.api.schema.scalars import describe
 from sampan.api.types import Obj
-from sampan.records import dataclass
 from sampan.server.options import WriteOptions
 from sampan.server.request import Request
 from sampan.server.target import Target
@@ -35,8 +34,7 @@ def unsupported_media_type(found: str, supported: str = _SUPPORTED) -> errors.Un
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """The JSON value of a body, and what its encoding held besides: keys given twice, field numbers nobody knows."""
 
     value: Any
@@ -124,8 +122,7 @@ def _head_fault(value: Any) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedPatch:
+class ParsedPatch(NamedTuple):
     """``problems``: what field validation says of the patch itself."""
 
     value: Any

@@ -6,9 +6,7 @@ belongs to nobody, as upstream has it. What cannot be compared leaves the owners
 
 from __future__ import annotations
 
-from datetime import datetime
-from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sampan.api import errors
 from sampan.api.apply import applying, managers
@@ -24,7 +22,6 @@ from sampan.api.clock import format_time
 from sampan.api.kind import Kind
 from sampan.api.objects import copy_of
 from sampan.api.types import Obj
-from sampan.records import dataclass
 from sampan.server.options import WriteOptions
 from sampan.server.request import Request
 from sampan.server.rest.context import RestContext
@@ -59,7 +56,7 @@ async def own_new(ctx: RestContext, request: Request, target: Target, obj: Obj, 
     if given and not managers.is_reset(given):
         managed = await paced(request.heavy, _accepted, target, given, {})
     who = who_writes(request, options, "Update", kind)
-    now, reset = moment(ctx.clock.now()), reset_by(kind, "")
+    now, reset = format_time(ctx.clock.now()), reset_by(kind, "")
     if target.working_kind is kind and not managed:
         await paced(request.heavy, _own_all, kind, obj, who, now, reset)
         return
@@ -81,7 +78,7 @@ async def own_changes(
         return
     who = who_writes(request, options, "Update", kind)
     reset = reset_by(kind, request.info.subresource)
-    change = _Tracked(who, moment(ctx.clock.now()), reset, managed, live)
+    change = _Tracked(who, format_time(ctx.clock.now()), reset, managed, live)
     if target.working_kind is kind and all(owned.api_version == kind.api_version for owned in managed.values()):
         await paced(request.heavy, change.record, kind, old, new)
         return
@@ -96,18 +93,7 @@ def _own_all(kind: Kind, obj: Obj, who: Identity, now: str, reset: Fields) -> No
         obj["metadata"]["managedFields"] = [managers.new_entry(who, kind.api_version, fields, now)]
 
 
-def moment(now: datetime) -> str:
-    """The time of an entry."""
-    return _at_second(now.replace(microsecond=0))
-
-
-@lru_cache(maxsize=2)
-def _at_second(now: datetime) -> str:
-    return format_time(now)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tracked:
+class _Tracked(NamedTuple):
     """A write by somebody; ``live``: the managed fields as they are stored."""
 
     who: Identity
@@ -201,13 +187,8 @@ def keep_times(new: Obj, old: Obj) -> bool:
     entries = meta.get("managedFields")
     if entries is live or not entries or not live:
         return new == old
-    for key, value in new.items():
-        if key != "metadata" and value != old.get(key):
-            return False
-    if not managers.same_but_times(entries, live):
-        return False
     meta["managedFields"] = live
-    if new == old:
+    if new == old and managers.same_but_times(entries, live):
         return True
     meta["managedFields"] = entries
     return False

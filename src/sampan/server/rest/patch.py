@@ -98,16 +98,17 @@ async def patched_object(
     obj = await apply(request, node, before, body.value, content_type)
     keep_reset(obj)
     collect = options.field_validation != "Ignore"
-    subject = _Subject(node, before, body.value, content_type)
     decoded = await paced(request.heavy, _decoded, target, obj, body.value, collect)
     if decoded.error is not None:
-        raise await paced(True, subject.undecodable, decoded.error)
-    problems = [*body.problems, *field_messages(decoded.unknown, ())]
-    if problems and options.field_validation == "Strict":
-        raise await paced(True, subject.refused, f"strict decoding error: {', '.join(problems)}")
-    if options.field_validation == "Warn":
-        for problem in problems:
-            request.warn(problem)
+        raise await paced(True, _Subject(node, before, body.value, content_type).undecodable, decoded.error)
+    if body.problems or decoded.unknown:
+        problems = [*body.problems, *field_messages(decoded.unknown, ())]
+        if options.field_validation == "Strict":
+            subject = _Subject(node, before, body.value, content_type)
+            raise await paced(True, subject.refused, f"strict decoding error: {', '.join(problems)}")
+        if options.field_validation == "Warn":
+            for problem in problems:
+                request.warn(problem)
     meta = obj.setdefault("metadata", {})
     if meta.get("name", "") != name:
         raise errors.BadRequest(
@@ -130,13 +131,30 @@ def _decoded(target: Target, obj: Obj, patch: Any, collect_unknown: bool) -> sch
     if not stored or type(patch) is not dict or any(key.startswith("$") for key in patch):
         return schema.decode(node, obj, kind.kind, collect_unknown=collect_unknown)
     named = {key: obj[key] for key in patch if key in obj}
-    decoded = schema.decode(node, named, kind.kind, collect_unknown=collect_unknown)
-    for key in patch:
-        if key in named:
-            obj[key] = named[key]
-        else:
-            obj.pop(key, None)
+    meta, changes = named.get("metadata"), patch.get("metadata")
+    if type(meta) is dict and type(changes) is dict and not any(key.startswith("$") for key in changes):
+        # Most patches change metadata, most of which is managed fields.
+        named["metadata"] = {key: meta[key] for key in _in_order(meta, changes)}
+        decoded = schema.decode(node, named, kind.kind, collect_unknown=collect_unknown)
+        _put_back(meta, changes, named.get("metadata") or {})
+        named["metadata"] = meta
+    else:
+        decoded = schema.decode(node, named, kind.kind, collect_unknown=collect_unknown)
+    _put_back(obj, patch, named)
     return decoded
+
+
+def _in_order(whole: Obj, changes: Obj) -> list[str]:
+    """What the changes name, as it stands in the whole: faults are told in that order."""
+    return [key for key in (whole if len(changes) > 1 else changes) if key in changes and key in whole]
+
+
+def _put_back(whole: Obj, patch: Obj, decoded: Obj) -> None:
+    for key in patch:
+        if key in decoded:
+            whole[key] = decoded[key]
+        else:
+            whole.pop(key, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ a cache may be behind. A lost race is retried by computing again, unless the cal
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import field, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from sampan.api import errors, metadata, objects
 from sampan.api.errors import ApiError
 from sampan.api.kind import Kind, Strategy
 from sampan.api.strategies import MAIN, strategy_for
 from sampan.api.types import Obj
-from sampan.records import dataclass
 from sampan.server.authz.messages import forbidden
 from sampan.server.authz.stage import attributes_of
 from sampan.server.options import WriteOptions, names_version, parse_resource_version, parse_write_options
@@ -36,8 +36,7 @@ from sampan.store.protocol import RevisionConflict
 MAX_ATTEMPTS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One way to change an object.
 
     ``compute(current)`` gives the new object, of the working kind, from the current entry; it may be called again.
@@ -46,7 +45,7 @@ class Change:
 
     compute: Callable[[Versioned], Awaitable[Obj]]
     strategy: Strategy
-    options: WriteOptions = field(default_factory=WriteOptions)
+    options: WriteOptions = WriteOptions()
     pinned: bool = False
     #: run admission and validation; off for the server's own bookkeeping (binding, eviction)
     checked: bool = True
@@ -55,8 +54,7 @@ class Change:
     tracked: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     result: Versioned
     #: the update took the last finalizer away: the object is gone
     deleted: bool = False
@@ -215,7 +213,7 @@ async def _admitted(
     old = await target.view.working(current, heavy=request.heavy)
     new = await change.compute(current)
     pinned = new["metadata"].get("resourceVersion")
-    if pinned and names_version(pinned) and pinned != str(current.revision):
+    if pinned and pinned != str(current.revision) and names_version(pinned):
         raise target.conflict()
     if change.tracked and change.checked:
         await own_changes(ctx, request, target, old, new, options)
