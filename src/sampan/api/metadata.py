@@ -61,8 +61,9 @@ def prepare_metadata_update(new: Obj, old: Obj) -> None:
     metadata, previous = new.setdefault("metadata", {}), old.get("metadata", {})
     metadata.pop("selfLink", None)
     for key in _KEPT_WHEN_UNSET:
-        if not metadata.get(key) and previous.get(key) is not None:
-            metadata[key] = previous[key]
+        kept = previous.get(key)
+        if kept is not None and not metadata.get(key):
+            metadata[key] = kept
     if "generation" in previous:
         metadata["generation"] = previous["generation"]
     else:
@@ -172,24 +173,29 @@ def validate_embedded(metadata: Obj, path: str) -> list[FieldError]:
 def validate_labels(labels: dict[str, str] | None, path: str) -> list[FieldError]:
     found: list[FieldError] = []
     for key, value in (labels or {}).items():
-        found += [errors.invalid(path, key, text) for text in names.qualified_name(key)]
-        found += [errors.invalid(path, value, text) for text in names.label_value(value)]
+        for text in names.qualified_name(key):
+            found.append(errors.invalid(path, key, text))
+        for text in names.label_value(value):
+            found.append(errors.invalid(path, value, text))
     return found
 
 
 def validate_annotations(annotations: dict[str, str] | None, path: str) -> list[FieldError]:
     found: list[FieldError] = []
-    for key in annotations or {}:
+    if not annotations:
+        return found
+    for key in annotations:
         # Annotation keys are checked in lower case: historical ones have capitals in the prefix.
-        found += [errors.invalid(path, key, text) for text in names.qualified_name(key.lower())]
-    if annotations_size(annotations or {}) > ANNOTATIONS_LIMIT_BYTES:
+        for text in names.qualified_name(key.lower()):
+            found.append(errors.invalid(path, key, text))
+    if annotations_size(annotations) > ANNOTATIONS_LIMIT_BYTES:
         found.append(errors.too_long(path, ANNOTATIONS_LIMIT_BYTES))
     return found
 
 
 def annotations_size(annotations: dict[str, str]) -> int:
     """Bytes of all keys and values."""
-    return sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
+    return len("".join((*annotations, *annotations.values())).encode())
 
 
 def validate_owner_references(owners: list[Obj], path: str) -> list[FieldError]:

@@ -50,7 +50,7 @@ def parse(request: Request, kinds: Kinds) -> RequestInfo:
 
 
 def _resource_request(request: Request, kinds: Kinds, group: str, version: str, parts: list[str]) -> RequestInfo:
-    verb = _VERBS.get(request.method, request.method.lower())
+    verb = _VERBS.get(request.method) or request.method.lower()
     old_watch = parts[0] == "watch" and len(parts) > 1
     if old_watch:
         parts = parts[1:]
@@ -61,10 +61,11 @@ def _resource_request(request: Request, kinds: Kinds, group: str, version: str, 
             parts = parts[2:]
     resource = parts[0]
     name = _decode(parts[1]) if len(parts) > 1 else ""
-    subresource = parts[2] if len(parts) > 2 else ""
-    proxy_path = "/".join(parts[3:])
-    if parts[2:] == ["proxy"] and request.raw_path.endswith("/"):
-        proxy_path = "/"
+    subresource = proxy_path = ""
+    if len(parts) > 2:
+        subresource, proxy_path = parts[2], "/".join(parts[3:])
+        if parts[2:] == ["proxy"] and request.raw_path.endswith("/"):
+            proxy_path = "/"
     kind = kinds.by_resource(group, version, resource)
     if kind is not None and (_misplaced(kind, namespace, name) or (len(parts) > 3 and subresource != "proxy")):
         kind = None

@@ -20,7 +20,7 @@ from sampan.api.schema import Node
 from sampan.api.types import Obj
 from sampan.server import fencing
 from sampan.server.stream import Batch
-from sampan.server.threads import is_heavy, paced
+from sampan.server.threads import aside, is_heavy, paced
 from sampan.store.cache import START_STEP, CachedEntry, WatchCache
 from sampan.store.protocol import Entry, EntryDamaged, Guard, Store
 from sampan.store.ring import RingBudget
@@ -357,7 +357,7 @@ class View:
 
     async def working(self, item: HasObject, *, heavy: bool = False) -> Obj:
         """The object in the working version, to be read only."""
-        obj = await paced(heavy, item.object)
+        obj = await aside(item.object) if heavy else item.object()
         return obj if self.as_stored or not self.kind.custom else (await self.from_stored([obj]))[0]
 
     async def writable(self, item: HasObject, *, heavy: bool = False) -> Obj:

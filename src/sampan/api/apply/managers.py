@@ -132,6 +132,14 @@ def parse(entries: Any) -> Managed:
 _APPLIED: Final[Obj] = {"operation": "Apply"}
 
 
+def all_in(managed: Managed, api_version: str) -> bool:
+    """Whether this version says all that there is."""
+    for owned in managed.values():  # noqa: SIM110 (a generator takes twice as long)
+        if owned.api_version != api_version:
+            return False
+    return True
+
+
 def owned_by_apply(fields: Fields, api_version: str, time: str) -> Owned:
     return Owned(fields, api_version, time, _APPLIED)
 

@@ -79,7 +79,7 @@ async def own_changes(
     who = who_writes(request, options, "Update", kind)
     reset = reset_by(kind, request.info.subresource)
     change = _Tracked(who, format_time(ctx.clock.now()), reset, managed, live)
-    if target.working_kind is kind and all(owned.api_version == kind.api_version for owned in managed.values()):
+    if target.working_kind is kind and managers.all_in(managed, kind.api_version):
         await paced(request.heavy, change.record, kind, old, new)
         return
     before, after = await _as_served(request, target, old), await _as_served(request, target, new)

@@ -31,7 +31,7 @@ from sampan.server.rest.update import Change, change_object
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Versioned
 from sampan.server.target import Target
-from sampan.server.threads import is_heavy_value, paced
+from sampan.server.threads import aside, is_heavy_value, paced
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -92,7 +92,8 @@ async def patched_object(
 ) -> Obj:
     """The patched object in the working version. Raises BadRequest, Invalid, RequestEntityTooLarge."""
     kind, node = target.kind, target.view.node
-    await paced(request.heavy, current.object)
+    if request.heavy:
+        await aside(current.object)
     before = await target.view.readable(current)
     name, namespace = before["metadata"]["name"], before["metadata"].get("namespace")
     obj = await apply(request, node, before, body.value, content_type)

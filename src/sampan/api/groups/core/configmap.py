@@ -21,7 +21,8 @@ def _validate(config_map: Obj) -> Errors:
     data, binary = config_map.get("data") or {}, config_map.get("binaryData") or {}
     size = 0
     for key, value in data.items():
-        found += common.named(names.config_map_key, key, f"data[{key}]")
+        for text in names.config_map_key(key):
+            found.append(errors.invalid(f"data[{key}]", key, text))
         if key in binary:
             found.append(errors.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
         size += len(value.encode())
