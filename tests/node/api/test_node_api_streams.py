@@ -7,7 +7,8 @@ import base64
 import contextlib
 import random
 from collections.abc import AsyncIterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import uvloop
@@ -16,7 +17,7 @@ from sampan.api.streams import spdy, websocket
 from sampan.node.api.remote import peer, ports
 from sampan.node.api.remote.channelpeer import ChannelPeer
 from sampan.node.api.remote.spdypeer import SpdyPeer
-from sampan.node.api.streams import reset
+from sampan.node.api.streams import ClientConnection, reset
 from sampan.node.runtime import RuntimeCallError
 
 Fixture = Any  # the fixtures of conftest.py
@@ -416,6 +417,38 @@ async def test_a_stuck_upload_to_a_pod_is_forgotten_with_its_client(
         sending.cancel()
         client.writer.transport.abort()
         await cut.wait()
+
+
+class Gone:
+    """A transport of asyncio's TLS: once it has gone, it cannot be resumed."""
+
+    def __init__(self) -> None:
+        self.paused = self.closing = False
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        if self.closing:
+            raise AttributeError("_resume_reading")
+        self.paused = False
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+async def test_what_a_client_sent_before_it_went_is_read_to_its_end() -> None:
+    transport = Gone()
+    request = SimpleNamespace(transport=transport, protocol=SimpleNamespace(set_parser=lambda parser: None))
+    connection = ClientConnection(cast(Any, request))
+    connection.feed_data(b"x" * 200_000)
+    assert transport.paused
+    transport.closing = True
+    connection.feed_eof()
+    read = 0
+    while data := await connection.read():
+        read += len(data)
+    assert read == 200_000
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])

@@ -50,6 +50,20 @@ class Hijacked(web.StreamResponse):
         return None
 
 
+class _Paused:
+    """Of a transport, what a StreamReader calls. One that has gone is not resumed: asyncio's own of TLS fails then."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+
 class ClientConnection:
     """aiohttp hands over what it receives as to a WebSocket reader (``set_parser``), including bytes that came right
     behind the request; the StreamReader pauses the transport when nobody reads.
@@ -61,7 +75,7 @@ class ClientConnection:
         self._request = request
         self._transport = request.transport
         self._reader = asyncio.StreamReader(limit=_BLOCK_BYTES)
-        self._reader.set_transport(request.transport)
+        self._reader.set_transport(_Paused(request.transport))  # type: ignore[arg-type]  # it pauses and resumes only
         request.protocol.set_parser(self)  # type: ignore[arg-type]  # it needs feed_data and feed_eof only
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
