@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "machines"), str(ROOT / "tests" / "e2e")]
+sys.path[:0] = [str(ROOT / "tests" / part) for part in ("machines", "e2e", "suite")]
 
 from e2e_harness import DEMO_IMAGE, Kubectl, eventually  # noqa: E402
 from load import Caller, Writer, running  # noqa: E402
-from machines_lab import Machine, Machines, remove_what_killed_runs_left  # noqa: E402
+from machines_lab import Machine, Machines  # noqa: E402
+from suite_sweep import mark, sweep  # noqa: E402
 
 CONTROL, WORKERS = 3, 2
 APPLICATION = f"""
@@ -149,7 +150,8 @@ class Failed(Exception):
 def main() -> int:
     argparse.ArgumentParser(description=__doc__).parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    remove_what_killed_runs_left()
+    sweep()
+    mark()
     with tempfile.TemporaryDirectory(prefix="sampan-demo-") as home:
         made = Machines(Path(home), CONTROL + WORKERS, kind="mcd")
         try:

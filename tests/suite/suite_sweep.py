@@ -26,9 +26,10 @@ NOTES = Path("/var/lib/sampan-tests")
 _ROOTS = (Path("/var/lib/sampan"), Path("/run/sampan"))
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-#: of clusters on this machine, and on several: those have the machine's number after the process's
+#: of clusters on this machine, and on several: those have the machine's number after the process's; the last is the
+#: demonstration's
 KINDS = ("e2e", "pur", "kil", "adm", "kco", "reb", "second-cluster-of-tests")
-KINDS_OF_MACHINES = ("mch", "mcs", "mco", "mcr", "mct", "mcu")
+KINDS_OF_MACHINES = ("mch", "mcs", "mco", "mcr", "mct", "mcu", "mcd")
 _INSTANCE = re.compile(rf"(?:{'|'.join(KINDS)})-([{DIGITS}]+)|(?:{'|'.join(KINDS_OF_MACHINES)})-([{DIGITS}]+)-\d+")
 #: namespaces of the tests of the network
 _SPACE = re.compile(r"(?:splab|smtu|spt|sproutes|dark)(\d+)(?![\d]).*")
