@@ -17,6 +17,7 @@ import pytest
 from sampan.cluster import leftovers, processes
 from sampan.cluster.instance import ClusterSettings, Instance
 from sampan.cluster.processes import Process, is_program, is_shim, is_supervisor
+from sampan.node.cgroups.tree import CgroupTree
 
 
 @pytest.fixture
@@ -144,6 +145,19 @@ async def test_a_program_of_the_instance_is_ended_with_what_it_started(
     await leftovers.end(instance)
     assert process.wait() == -signal.SIGKILL
     assert processes.look(child) is None
+
+
+async def test_what_runs_in_pods_whose_shims_are_gone_is_ended_and_nobody_elses(
+    instance: Instance, running: ExitStack, tmp_path: Path
+) -> None:
+    """By the cgroup of the instance's pods: nothing else tells whose it is."""
+    ours, others = start(running, "sleep", "600"), start(running, "sleep", "600")
+    for name, process in (("sampan-one", ours), ("sampan-one-2", others)):
+        pod = tmp_path / "cgroup" / "memory" / name / "burstable" / "pod1" / "container"
+        pod.mkdir(parents=True)
+        (pod / "cgroup.procs").write_text(f"{process.pid}\n{os.getpid()}\n")  # who asks is spared, wherever he is
+    await leftovers.end_containers(instance, CgroupTree(tmp_path / "cgroup"))
+    assert (ours.wait(), others.poll()) == (-signal.SIGKILL, None)
 
 
 async def test_a_program_of_the_instance_that_runs_the_command_is_spared(instance: Instance, tmp_path: Path) -> None:

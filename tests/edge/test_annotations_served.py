@@ -26,6 +26,7 @@ INGRESSES = [
     _annotated("capture", path("/some(/|$)(.*)", "one", "ImplementationSpecific"), rewrite_target="/new/$2"),
     _annotated("flat", path("/app", "one"), rewrite_target="/flat"),
     _annotated("small", proxy_body_size="1k"),
+    _annotated("vast", proxy_body_size="999999999999g"),
     _annotated("locked", auth_type="basic", auth_secret="users", auth_realm="Mine"),
     _annotated("keys", auth_type="basic", auth_secret="keys", auth_secret_type="auth-map"),
     _annotated("nokey", auth_type="basic", auth_secret="nothing"),
@@ -72,6 +73,7 @@ async def test_annotations_do_to_requests_what_they_say() -> None:
             await _canaries(connection)
             await _headers(connection)
             # in the end: the program closes a connection on which it did not read a body
+            assert (await connection.ask("vast.io", "/", "POST", body=b"x" * 900)).got["size"] == 900
             assert (await connection.ask("small.io", "/", "POST", body=b"x" * 900)).got["size"] == 900
             assert (await connection.ask("small.io", "/", "POST", body=b"x" * 2000)).status == 413
         for declared, status in ((2**31, 413), (2**32, 413), (10**18 - 1, 413), (2**64 - 1, 400), (2**64, 400)):

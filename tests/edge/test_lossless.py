@@ -14,6 +14,7 @@ from edge_lab import ADDRESS, HTTP, HTTPS, OWNER, Connection, Lab, ask, connecte
 from ingress_world import pair
 from test_ingress_table import _shown
 
+from sampan.edge.haproxy import program, runtime
 from sampan.edge.haproxy.dataplane import DataPlane
 from sampan.edge.haproxy.program import Program
 from sampan.edge.model import (
@@ -31,6 +32,14 @@ from sampan.edge.model import (
 
 #: How many requests are answered in each phase; more by SAMPAN_EDGE_REQUESTS.
 REQUESTS = int(os.environ.get("SAMPAN_EDGE_REQUESTS", "150"))
+pytestmark = pytest.mark.timeout(60 + REQUESTS // 5)
+
+
+@pytest.fixture(autouse=True)
+def on_a_slow_machine_nobody_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that does not answer in time is taken for one that hangs, and ended with all that it has."""
+    monkeypatch.setattr(runtime, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(program, "START_SECONDS", 60.0)
 
 
 class Load:
@@ -167,8 +176,8 @@ async def test_of_five_hundred_requests_a_second_none_fails_whatever_changes_mea
                 assert await keeper.move({"default/web:80": (two,)})
                 assert await keeper.apply(plane(two, three, certificate=second)) == []
                 assert await keeper.apply(plane(two, certificate=first, paths=("/", f"/more{rounds}"))) == []
-                program = Program(made.program.directory, made.program.run, made.program.log)
-                keeper = DataPlane(program, made.plane._settings)
+                follower = Program(made.program.directory, made.program.run, made.program.log)
+                keeper = DataPlane(follower, made.plane._settings)
                 assert await keeper.apply(plane(one, certificate=first)) == []
         assert paced.failures == [] and paced.answered == count and rounds
         await keeper.end()

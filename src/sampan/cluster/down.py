@@ -46,6 +46,8 @@ async def _down(instance: Instance, progress: Progress) -> bool:
     # Stopped containers' shims have gone, or are about to. One of which containerd lost sight (it was killed while it
     # made the sandbox) would stay for ever, and so would the containers of a cluster whose supervisor was killed.
     await leftovers.end_shims(instance)
+    if _may_run_containers(instance):
+        await leftovers.end_containers(instance)
     return was_running
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from sampan.cluster import processes
 from sampan.cluster.instance import Instance
 from sampan.cluster.processes import Process
+from sampan.node.cgroups.tree import CgroupTree
 
 LOOK_SECONDS = 0.02
 #: How long a killed process may take to be gone: one that the kernel holds (a dead disk) is left to it.
@@ -51,6 +52,13 @@ def supervisors(instance: Instance) -> list[Process]:
 async def end_shims(instance: Instance) -> None:
     """Shims of this instance's containerd and the containers below them."""
     await _end(lambda process: processes.is_shim(process, instance), lambda _: False)
+
+
+async def end_containers(instance: Instance, tree: CgroupTree | None = None) -> None:
+    """What runs in its pods though the shims are gone, killed as well: by then the pods' cgroup is all that tells."""
+    there = await asyncio.to_thread((tree or CgroupTree()).processes, instance.cgroup)
+    if there:
+        await _end(lambda process: process.pid in there, lambda _: False)
 
 
 async def _end(is_ours: Callable[[Process], bool], leave: Callable[[Process], bool]) -> None:

@@ -18,6 +18,8 @@ PREFIX = "nginx.ingress.kubernetes.io/"
 
 _SIZE = re.compile(r"(\d{1,12})([kKmMgG]?)")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+#: the program takes no number beyond 2**63 - 1, and no longer bodies either
+_MOST_BYTES = 10**18
 _SECONDS = re.compile(r"(\d{1,7})(ms|s|m|h)?")
 _SECOND_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PROTOCOLS = {"HTTP": "http", "AUTO_HTTP": "http", "HTTPS": "https", "GRPC": "h2c", "GRPCS": "h2"}
@@ -302,7 +304,7 @@ def _size(text: str) -> int:
     found = _SIZE.fullmatch(text)
     if found is None:
         raise ValueError("a size such as 8m is expected")
-    return int(found[1]) * _UNITS[found[2].lower()]
+    return min(int(found[1]) * _UNITS[found[2].lower()], _MOST_BYTES)
 
 
 def _seconds(text: str) -> float | None:
