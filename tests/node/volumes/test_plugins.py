@@ -299,3 +299,42 @@ async def test_a_failure_after_its_caller_has_gone_lets_the_next_one_in(world: W
     mounter.go.set()
     await manager.mount_pod(pod("u1", SCRATCH))
     assert list(mounter.tmpfs) == [directory]
+
+
+class HungPlugin(VolumePlugin[Prepared]):
+    """Of a path that does not answer until it is let go."""
+
+    name = "example.com/hung"
+
+    def __init__(self) -> None:
+        self.free, self.begun = threading.Event(), threading.Semaphore(0)
+
+    async def prepare(self, volume: Obj, context: Context) -> Prepared:
+        return Prepared()
+
+    def publish(self, prepared: Prepared, place: Place) -> Path:
+        self.begun.release()
+        self.free.wait()
+        return place.target
+
+
+async def test_paths_that_hang_take_no_thread_of_the_nodes_own(world: World) -> None:
+    """However many there are: the node goes on writing its pods' files, and looking at what runs."""
+    hung = HungPlugin()
+    manager = VolumeManager(
+        world.root, world.source, world.tokens, world.clock, mounter=world.mounter, plugins={**BUILT_IN, "hung": hung}
+    )
+    pods = [
+        {"metadata": {"name": "p", "namespace": "ns", "uid": f"u{n}"}, "spec": {"containers": [], "volumes": [volume]}}
+        for n, volume in enumerate([{"name": "v", "hung": {}}] * 40)
+    ]
+    waiting = [asyncio.ensure_future(manager.mount_pod(each)) for each in pods]
+    try:
+        for _ in range(8):
+            while not hung.begun.acquire(blocking=False):  # noqa: ASYNC110 (a thread tells it)
+                await asyncio.sleep(0.005)
+        # Waits for ever where those that hang have every thread.
+        assert await asyncio.to_thread(lambda: "here") == "here"
+    finally:
+        hung.free.set()
+    await asyncio.gather(*waiting)

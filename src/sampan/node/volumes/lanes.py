@@ -1,5 +1,6 @@
-"""Threads for work that waits for somebody else's program: each driver's calls have a few of their own, so that one
-driver that hangs holds up no other, and nothing of the node's own."""
+"""Threads for work on volumes, which waits for somebody else's program or disk: each driver's calls have a few of their
+own, so that one driver that hangs holds up no other; volumes without one share some, and nothing of the node's own work
+is among them."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from typing import Final
 _THREADS: Final = 8
 _LANES: Final = 32
 _SHARED: Final = "others"
+#: of volumes that are nobody's program's: files that the node writes, and paths of the machine
+_PLAIN: Final = "plain"
 
 
 class Lanes:
@@ -17,11 +20,10 @@ class Lanes:
     def __init__(self) -> None:
         self._executors: dict[str, ThreadPoolExecutor] = {}
 
-    def executor(self, name: str) -> ThreadPoolExecutor | None:
-        """ "": the event loop's own threads."""
-        if not name:
-            return None
-        if name not in self._executors and len(self._executors) >= _LANES:
+    def executor(self, name: str) -> ThreadPoolExecutor:
+        """ "": of volumes without a program."""
+        name = name or _PLAIN
+        if name not in self._executors and name != _PLAIN and len(self._executors) >= _LANES:
             name = _SHARED
         if name not in self._executors:
             self._executors[name] = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"volumes {name}")

@@ -3,13 +3,13 @@ system, which is made when the device is blank, and never else."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
 from sampan.api.reading import part, texts
 from sampan.api.types import Obj
 from sampan.node.volumes import filesystems
+from sampan.node.volumes.apart import in_own_thread
 from sampan.node.volumes.hostpath import HostPath, HostPathPlugin
 from sampan.node.volumes.ownership import set_ownership
 from sampan.node.volumes.plugin import Context, Place
@@ -40,7 +40,7 @@ class LocalPlugin(HostPathPlugin):
         )
         if volume.get("volumeMode") == "Block":
             return Local(path=path, type="BlockDevice", block=True)
-        if await asyncio.to_thread(path.is_block_device):
+        if await in_own_thread(path.is_block_device, f"look at {path}"):
             kind = str(source.get("fsType") or "")
             return Local(path=path, type="BlockDevice", fs_type=kind, options=options, stage_id=str(path))
         return Local(path=path, type="Directory", options=options, data=_BOUND if options else {})

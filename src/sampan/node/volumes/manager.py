@@ -357,7 +357,9 @@ class VolumeManager:
         target = layout.subpath_target(self._root, uid, volume.name, container["name"], index)
         try:
             async with self._locks.turn(uid) as turn:
-                return await turn.in_thread(bind_subpath, volume.host_path, subpath, target, self._mounter)
+                state = self._pods.get(uid)
+                lane = self._lanes.executor((state and state.lane) or "")
+                return await turn.in_thread(bind_subpath, volume.host_path, subpath, target, self._mounter, lane=lane)
         except (OSError, UnsafePath) as error:
             log.warning("subPath %r of volume %s: %s", subpath, volume.name, error)
             raise VolumeError(

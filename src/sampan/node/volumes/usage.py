@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sampan.node.volumes.apart import in_own_thread
 from sampan.records import dataclass
 
 #: a file system that has not answered by then is left to itself
@@ -81,32 +81,9 @@ class FileSystems:
         if path in self._asked:
             raise Unmeasured(f"{path}: its file system still does not answer")
         self._asked.add(path)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[VolumeUsage] = loop.create_future()
-
-        def run() -> None:
-            found: VolumeUsage | Exception
-            try:
-                found = self._look(path)
-            except Exception as error:
-                found = error
-            try:
-                loop.call_soon_threadsafe(self._answered, path, answer, found)
-            except RuntimeError:
-                pass  # the loop is closed: nobody waits any more
-
-        threading.Thread(target=run, name=f"look at {path}", daemon=True).start()
+        work = in_own_thread(lambda: self._look(path), f"look at {path}", lambda: self._asked.discard(path))
         try:
             async with asyncio.timeout(self._patience_seconds):
-                return await answer
+                return await work
         except TimeoutError:
             raise Unmeasured(f"{path}: its file system does not answer") from None
-
-    def _answered(self, path: Path, answer: asyncio.Future[VolumeUsage], found: VolumeUsage | Exception) -> None:
-        self._asked.discard(path)
-        if answer.done():
-            return
-        if isinstance(found, Exception):
-            answer.set_exception(found)
-        else:
-            answer.set_result(found)
