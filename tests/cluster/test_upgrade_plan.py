@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 
+from sampan.client.client import Client
+from sampan.cluster.upgrading import running
 from sampan.cluster.upgrading.plan import Component, Found, plan, render
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
 
 
 def node(name: str, version: str = "v1.37.0", ready: str = "True") -> dict[str, Any]:
@@ -55,3 +60,20 @@ def test_what_would_break_is_told_and_stops_nobody() -> None:
     made = plan(found(uses=["Ingress default/a was written in extensions/v1beta1, which is removed"]))
     assert made.against == []
     assert "What would break:\n  - Ingress default/a" in render(made)
+
+
+async def test_what_a_removed_version_wrote_is_found_in_a_cluster_and_named_with_what_takes_its_place() -> None:
+    budget = {
+        "apiVersion": "policy/v1beta1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "a", "namespace": "default"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}},
+    }
+    async with Server(ServerConfig(listen=False, random=Random(1))) as server:
+        client = Client(server.local_transport())
+        await client.raw("POST", "/apis/policy/v1beta1/namespaces/default/poddisruptionbudgets", budget)
+        said = await running.uses(client, "v1.24.0")
+    assert said == [
+        "PodDisruptionBudget default/a was written in policy/v1beta1, which is removed: "
+        "use policy/v1 PodDisruptionBudget"
+    ]

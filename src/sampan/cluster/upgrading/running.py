@@ -49,12 +49,12 @@ async def planned(instance: Instance, progress: Progress) -> Plan:
     async with reaching.connected(reached) as client:
         version = str((await client.raw("GET", "/version"))["gitVersion"])
         nodes = list((await client.list(NODES))["items"])
-        uses = await _uses(client, version)
+        written = await uses(client, version)
     problems = await _etcd_problems(instance)
-    return plan(Found([Component("kube-apiserver", instance.node.name, version)], nodes, TARGET, uses, problems))
+    return plan(Found([Component("kube-apiserver", instance.node.name, version)], nodes, TARGET, written, problems))
 
 
-async def _uses(client: Client, version: str) -> list[str]:
+async def uses(client: Client, version: str) -> list[str]:
     """Objects that were written in a version of the API that goes until the target."""
     from sampan.api.versions.lifecycle import Release
 
