@@ -106,6 +106,8 @@ def test_a_node_reaches_its_own_pods_whatever_is_denied():
         ("agent", "pod default/agent uses its node's network"),
         ("svc/nobody", "there is no Service default/nobody"),
         ("node/nobody", "there is no node nobody"),
+        ("svc/web:81", "svc/web:81 is neither a name nor an address; a port is said apart .--port 81."),
+        ("10.0.0.1:81", "a port is said apart"),
     ],
 )
 def test_who_is_not_there_is_said(words, why):

@@ -71,6 +71,10 @@ def find(world: World, words: str, namespace: str = "default") -> Stand:
     address. Raises Unknown."""
     if is_address(words):
         return _at(world, words)
+    if ":" in words:  # no name has one
+        port = words.rpartition(":")[2]
+        how = f"; a port is said apart (--port {port})" if port.isdigit() else ""
+        raise Unknown(f"{words} is neither a name nor an address{how}")
     kind, _, rest = words.partition("/")
     if kind not in ("pod", "pods", "po", "svc", "service", "services", "node", "nodes", "no"):
         kind, rest = "pod", words
