@@ -41,6 +41,7 @@ class Reviewer:
                 status = {"userInfo": user_wire(request.user)}
             case "SelfSubjectRulesReview":
                 status = self._rules(spec, request.user)
+                obj = spec = {}  # upstream answers with nothing of the question
             case "SubjectAccessReview" | "LocalSubjectAccessReview":
                 status = await self._access(kind, spec, _subject(kind, spec), request.info.namespace)
             case "SelfSubjectAccessReview":
