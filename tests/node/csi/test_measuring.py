@@ -139,7 +139,7 @@ class Hanging:
 async def test_a_file_system_that_hangs_keeps_no_other_volume_of_its_type_from_being_measured(
     bench: Bench, tmp_path: Path
 ) -> None:
-    volumes = Hanging(tmp_path, patience_seconds=0.05)
+    volumes = Hanging(tmp_path, patience_seconds=0.5)
     measuring = VolumeMeasuring(volumes, bench.events, health=False)
 
     async def seen(name: str) -> bool:
