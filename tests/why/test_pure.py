@@ -124,6 +124,9 @@ REFUSED = of("PersistentVolumeClaim", "data", spec={"volumeName": "v", "volumeAt
              status={"phase": "Bound", "conditions": [condition("ModifyVolumeError", "True", "", "no such thing")],
                      "modifyVolumeStatus": {"status": "Infeasible", "targetVolumeAttributesClassName": "gold"},
                      })  # fmt: skip
+PLAIN = of("PersistentVolumeClaim", "data", spec={"volumeName": "v", "volumeAttributesClassName": "gold"},
+           metadata={"annotations": {"volume.kubernetes.io/storage-provisioner": "sampan.io/local-path"}},
+           status={"phase": "Bound"})  # fmt: skip
 HPA = of("HorizontalPodAutoscaler", "web", spec={"maxReplicas": 3, "scaleTargetRef": {}},
          status={"conditions": [condition("ScalingLimited", "True", "TooManyReplicas", "more"),
                                 condition("ScalingActive", "True")]})  # fmt: skip
@@ -177,6 +180,13 @@ CASES: dict[str, tuple[list[Obj], str, str]] = {
     "request-denied": ([of("CertificateSigningRequest", "c", status={"conditions": [
         condition("Denied", "True", "No")]})], "csr/c", "it was denied (No)"),
 }  # fmt: skip
+
+
+def test_a_volume_without_attributes_is_told_of() -> None:
+    found = explain([PLAIN, of("VolumeAttributesClass", "gold"), of("PersistentVolume", "v")], "pvc/data")
+    assert [cause.rule for cause in found.causes] == ["claim-attributes"]
+    assert "volumes of sampan.io/local-path have no attributes" in found.causes[0].sentence
+    assert found.causes[0].confidence == "certain"
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -15,6 +15,8 @@ from sampan.api.resources import (
     STORAGE_CLASSES,
     VOLUME_ATTRIBUTES_CLASSES,
 )
+from sampan.api.storage.claims import PROVISIONER, annotation
+from sampan.api.storage.volumes import LOCAL_PATH
 from sampan.api.types import Obj
 from sampan.why import fit
 from sampan.why.fixes import manifest
@@ -263,7 +265,11 @@ def attributes(world: World, claim: Obj) -> Found:
     failed = text(condition_of(claim, "ModifyVolumeError"), "message")
     said = [f"modifyVolumeStatus is {state} for class {target}"] if state else ["nobody has begun to change it"]
     said += [f"condition ModifyVolumeError: {failed}"] if failed else []
-    if world.absent(VOLUME_ATTRIBUTES_CLASSES, target):
+    local = annotation(claim, PROVISIONER) == LOCAL_PATH
+    if local:
+        words = f"volumes of {LOCAL_PATH} have no attributes, so the VolumeAttributesClass {target} changes nothing."
+        fix = "keep the data on a volume of another StorageClass, whose driver can change volumes (MODIFY_VOLUME)"
+    elif world.absent(VOLUME_ATTRIBUTES_CLASSES, target):
         words = f"the VolumeAttributesClass {target} does not exist."
         fix = f"create the VolumeAttributesClass {target}, or name one that there is"
     elif state == "Infeasible":
@@ -272,5 +278,5 @@ def attributes(world: World, claim: Obj) -> Found:
     else:
         words = f"its driver has not given it the attributes of class {target} yet."
         fix = "see that the resizer of its driver runs, and that the driver can change volumes (MODIFY_VOLUME)"
-    certain = state in ("Pending", "Infeasible") or failed
+    certain = local or state in ("Pending", "Infeasible") or failed
     yield Cause(f"{ref.place}: {words}", tuple(said), Fix(fix), "certain" if certain else "likely", rank=3)
