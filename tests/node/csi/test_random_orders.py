@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import suite_samples
 from csi_faults import DRIVER, FaultyDriver
 
 from sampan.api.storage.attachments import unique_name
@@ -27,8 +28,8 @@ from sampan.node.volumes.plugins import Ready
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PODS, VOLUMES = ("u1", "u2", "u3"), ("v1", "v2")
-#: so many run always; the whole ten thousand when SAMPAN_CSI_ORDERS says so
-ORDERS = int(os.environ.get("SAMPAN_CSI_ORDERS", "60"))
+#: a sample, two thousand with SAMPAN_LONG=1, or as many as SAMPAN_CSI_ORDERS says
+ORDERS = int(os.environ.get("SAMPAN_CSI_ORDERS") or suite_samples.of(2000, 60))
 
 
 class Killed(BaseException):
