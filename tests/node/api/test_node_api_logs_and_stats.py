@@ -90,6 +90,8 @@ def test_bad_log_options_are_refused(query: dict[str, str], error: type[ApiError
 
 def test_since_seconds_counts_from_now() -> None:
     assert parse_log_options({"sinceSeconds": "60"}, NOW).since == NOW - timedelta(minutes=1)
+    beyond = parse_log_options({"sinceSeconds": str(2**63 - 1)}, NOW).since
+    assert beyond is not None and beyond < NOW - timedelta(days=365 * 290)
 
 
 @pytest.fixture

@@ -148,6 +148,17 @@ async def test_a_hook_that_takes_too_long_is_left_and_the_container_has_two_seco
     assert "FailedPreStopHook" not in world.api.reasons()
 
 
+@pytest.mark.parametrize("grace", [10**10, 2**63 - 1])
+async def test_a_pod_with_a_grace_beyond_all_dates_ends_when_its_containers_do(world: Any, grace: int) -> None:
+    hook = {"preStop": {"exec": {"command": ["hook"]}}}
+    containers = [{"name": "main", "image": "demo:1", "lifecycle": hook}, {"name": "other", "image": "demo:1"}]
+    path = world.api.add_pod("web", terminationGracePeriodSeconds=grace, containers=containers)
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    world.api.delete(path)
+    await world.api.until(lambda: path not in world.api.objects)
+    assert not world.running()
+
+
 async def test_a_second_delete_shortens_a_hook_too(world: Any) -> None:
     hook = {"preStop": {"sleep": {"seconds": 500}}}
     path = world.api.add_pod("web", containers=[{"name": "main", "image": "demo:1", "lifecycle": hook}])

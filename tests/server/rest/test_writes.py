@@ -167,6 +167,18 @@ async def test_a_running_pod_gets_its_grace_which_can_only_shorten(api: Any) -> 
     assert (await api("GET", f"{PODS}/p")).status == 404
 
 
+@pytest.mark.parametrize("grace", [10**10, 2**63 - 1])
+async def test_a_grace_beyond_all_dates_keeps_no_pod_from_being_deleted(api: Any, grace: int) -> None:
+    await api("POST", PODS, a_pod(terminationGracePeriodSeconds=grace))
+    await api("POST", f"{PODS}/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}})
+    marked = await api("DELETE", f"{PODS}/p")
+    meta = marked.obj["metadata"]
+    assert (marked.status, meta["deletionTimestamp"][:4], meta["deletionGracePeriodSeconds"]) == (200, "2319", grace)
+    assert (await api("DELETE", f"{PODS}/p")).obj["metadata"] == meta
+    shorter = (await api("DELETE", f"{PODS}/p", {"gracePeriodSeconds": 10})).obj["metadata"]
+    assert (shorter["deletionTimestamp"], shorter["deletionGracePeriodSeconds"]) == ("2026-11-21T12:00:10Z", 10)
+
+
 async def test_binding_sets_node_and_condition_once(api: Any) -> None:
     await api("POST", PODS, a_pod())
     target = {"target": {"kind": "Node", "name": "n"}}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import cast
 
+from sampan.api import durations
 from sampan.api.clock import parse_time
 from sampan.api.errors import BadRequest, Invalid
 from sampan.node.logs.lines import Stream
@@ -66,7 +67,7 @@ def parse_log_options(query: Mapping[str, str], now: datetime) -> LogOptions:
     )
     if wrong:
         raise Invalid('{"message": "Invalid request."}')
-    since = now - timedelta(seconds=seconds) if seconds is not None else None
+    since = now - durations.span(seconds) if seconds is not None else None
     if since_time:
         try:
             since = parse_time(since_time)

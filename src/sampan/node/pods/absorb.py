@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from sampan.api import durations
 from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.pods import events, operations, resizing, spec
@@ -269,7 +270,7 @@ def _hook_failed(record: PodRecord, operation: Any, message: str, now: datetime)
 def new_stop(record: PodRecord, container_id: str, name: str, grace_seconds: float, now: datetime) -> Stop:
     found = spec.find_container(record.pod, name)
     has_hook = found is not None and hook_of(found[1], "preStop") is not None and grace_seconds > 0
-    deadline = now + timedelta(seconds=grace_seconds)
+    deadline = now + durations.span(grace_seconds)
     return Stop(container_id, name, deadline, "due" if has_hook else "done")
 
 

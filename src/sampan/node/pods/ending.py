@@ -6,8 +6,9 @@ second delete may shorten; preStop hooks run at once. Then the sandbox, the volu
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from sampan.api import durations
 from sampan.node.pods import operations, spec
 from sampan.node.pods.absorb import new_stop
 from sampan.node.pods.live import Steps, plan_looks, plan_stops
@@ -49,7 +50,7 @@ def plan_ending(record: PodRecord, now: datetime) -> Steps:
 
 
 def _begin_stops(record: PodRecord, now: datetime, steps: Steps) -> None:
-    deadline = now + timedelta(seconds=record.grace_seconds())
+    deadline = now + durations.span(record.grace_seconds())
     for container in record.state.running():
         stop = record.stops.get(container.id)
         if stop is None:

@@ -6,8 +6,9 @@ Source of the rules: apiserver ``registry/rest/delete.go`` and ``registry/generi
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from sampan.api import durations
 from sampan.api.clock import format_time, parse_time
 from sampan.api.errors import ApiError
 from sampan.api.kind import Kind
@@ -180,15 +181,15 @@ def plan_deletion(kind: Kind, old: Obj, options: DeleteOptions, now: datetime) -
     if not started:
         if not grace and not finalizers and removable:
             return Plan(None)
-        meta["deletionTimestamp"] = format_time(now + timedelta(seconds=grace))
+        meta["deletionTimestamp"] = format_time(now + durations.span(grace))
         meta["deletionGracePeriodSeconds"] = grace
         if meta.get("generation"):
             meta["generation"] += 1
         return Plan(new)
     if grace < previous and (options.grace_period_seconds is not None or grace == 0):
         # A second delete can only shorten the time that is left, counted from the first one.
-        first = parse_time(started) - timedelta(seconds=previous)
-        meta["deletionTimestamp"] = format_time(first + timedelta(seconds=grace))
+        first = parse_time(started) - durations.span(previous)
+        meta["deletionTimestamp"] = format_time(first + durations.span(grace))
         meta["deletionGracePeriodSeconds"] = previous = grace
     if not previous and not finalizers and removable:
         return Plan(None)
