@@ -241,6 +241,13 @@ def test_nobody_answering_is_told(instance: Instance) -> None:
     assert not probe.is_ready(instance)
 
 
+async def test_a_containerd_that_does_not_answer_is_told_with_its_log(instance: Instance) -> None:
+    with pytest.raises(ClusterError, match=r"^containerd of cluster 'one': failed to connect") as told:
+        async with images._cri(instance) as cri:
+            await cri.image_status("x")
+    assert told.value.fix == f"look at {instance.logs}/containerd.log"
+
+
 def test_an_error_has_words_and_what_to_do() -> None:
     error = ClusterError("what", fix="do")
     assert (str(error), error.fix) == ("what", "do")

@@ -235,10 +235,14 @@ async def _note(instance: Instance, reference: str, ids: Iterable[str]) -> None:
 @asynccontextmanager
 async def _cri(instance: Instance) -> AsyncIterator[CriRuntime]:
     from sampan.node.cri.client import CriRuntime  # gRPC is heavy: `sampan up` does without it
+    from sampan.node.runtime import RuntimeCallError
 
     client = CriRuntime(str(instance.containerd_socket))
     try:
         yield client
+    except RuntimeCallError as error:
+        fault = str(error).partition(" desc = ")[2] or str(error)
+        raise ClusterError(f"containerd of cluster {instance.name!r}: {fault}", fix=_look_at_log(instance)) from error
     finally:
         await client.close()
 

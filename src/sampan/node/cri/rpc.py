@@ -25,8 +25,9 @@ _MAX_MESSAGE_BYTES = 32 << 20  # ExecSync may return 16 MiB of stdout and stderr
 _OPTIONS = [
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    # Whatever its name says, how long one attempt may take: a runtime that is busy answers late and is well.
+    ("grpc.min_reconnect_backoff_ms", 20_000),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
 ]
