@@ -15,6 +15,9 @@ from sampan.csi.server import Refusal, serve
 class Driver:
     refuse_with = "INTERNAL"
 
+    def __init__(self) -> None:
+        self.asked_for_info = asyncio.Event()
+
     async def GetPluginInfo(self, request: Any) -> Any:  # noqa: N802
         return csi.GetPluginInfoResponse(name="disk.example.com", vendor_version="1.2")
 
@@ -34,6 +37,7 @@ class Driver:
         return b"\xff\xff\xff\xff"
 
     async def NodeGetInfo(self, request: Any) -> Any:  # noqa: N802
+        self.asked_for_info.set()
         await asyncio.Event().wait()
 
 
@@ -103,7 +107,7 @@ async def test_an_answer_that_cannot_be_read_leaves_it_open_whether_it_happened(
 
 async def test_a_hung_driver_ends_with_the_deadline(driver: Driver, client: DriverClient):
     with pytest.raises(Uncertain) as caught:
-        await client.node("NodeGetInfo", csi.NodeGetInfoRequest(), timeout_seconds=0.05)
+        await client.node("NodeGetInfo", csi.NodeGetInfoRequest(), timeout_seconds=0.5)
     assert caught.value.code == "DeadlineExceeded"
 
 
@@ -115,7 +119,7 @@ async def test_a_socket_that_nobody_serves_is_known_at_once(client: DriverClient
 
 async def test_a_connection_that_is_closed_fails_its_calls_and_cancels_nobody(driver: Driver, client: DriverClient):
     waiting = asyncio.create_task(client.node_info())
-    await client.probe()  # the other call is under way
+    await driver.asked_for_info.wait()
     await client.close()
     with pytest.raises(Uncertain, match="the connection to the driver is closed"):
         await waiting
@@ -125,7 +129,7 @@ async def test_a_connection_that_is_closed_fails_its_calls_and_cancels_nobody(dr
 
 async def test_whoever_is_cancelled_while_a_call_goes_on_is_cancelled(driver: Driver, client: DriverClient):
     waiting = asyncio.create_task(client.node_info())
-    await client.probe()
+    await driver.asked_for_info.wait()  # one that is cancelled before it has begun is a fault to gRPC's server
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
