@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from hollow import Stopwatch, bare_writes, many, resident_mib
+from hollow import Progress, Stopwatch, bare_writes, many, resident_mib
 
 from sampan.api.resources import (
     CRON_JOBS,
@@ -157,8 +157,9 @@ class Bench:
             meta = {"name": f"p{number}", "namespace": namespace, "labels": {"app": "x"}}
             await self.client.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
 
-        await many(each * len(nodes), create)
-        await seen.until(lambda seen: len(seen.good) == each * len(nodes))
+        async with Progress("pods Ready", each * len(nodes), lambda: len(seen.good)):
+            await many(each * len(nodes), create)
+            await seen.until(lambda seen: len(seen.good) == each * len(nodes))
         await seen.close()
         return nodes
 
@@ -172,7 +173,8 @@ async def of_deployment(bench: Bench) -> None:
     seen = Seen(bench.client, PODS, "default", lambda pod: is_true(pod, "Ready"))
     watch = Stopwatch()
     await bench.client.create(DEPLOYMENTS, deployment("web", bench.some(1000)))
-    await seen.until(lambda seen: len(seen.good) == bench.some(1000))
+    async with Progress("pods Ready", bench.some(1000), lambda: len(seen.good)):
+        await seen.until(lambda seen: len(seen.good) == bench.some(1000))
     bench.note(
         f"a Deployment of {bench.some(1000):,} replicas, all Ready", watch, goal=5, pods=bench.some(1000), peer=True
     )

@@ -17,8 +17,10 @@ import gc
 import logging
 import resource
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
@@ -38,6 +40,7 @@ WRITERS = 16
 PEER_PODS = 2_000
 CHANGES = 300
 EVENTS_OF_A_POD = 5
+PROGRESS_SECONDS = 10
 
 
 def pod(name: str) -> dict[str, Any]:
@@ -119,6 +122,28 @@ async def bare_writes(count: int) -> Stopwatch:
         return watch
 
 
+class Progress:
+    """``async with Progress("pods Running", whole, count)``: how many ``count()`` gives, on stderr."""
+
+    def __init__(self, what: str, whole: int, count: Callable[[], int]) -> None:
+        self._what, self._whole, self._count = what, whole, count
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.create_task(self._tell())
+
+    async def __aexit__(self, *raised: object) -> None:
+        await tasks.cancel_and_wait(self._task)
+
+    async def _tell(self) -> None:
+        began, cpu = time.perf_counter(), time.process_time()
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            passed, used = time.perf_counter() - began, time.process_time() - cpu
+            so_far = f"{self._count():,} of {self._whole:,} {self._what}"
+            told = f"{so_far}, {passed:.0f} s, {used:.0f} s of processor, {resident_mib():.0f} MiB"
+            print(f"  {told}", file=sys.stderr, flush=True)
+
+
 async def until_running(client: Client, count: int) -> None:
     running: set[str] = set()
 
@@ -129,7 +154,8 @@ async def until_running(client: Client, count: int) -> None:
     informer = Informer(client, PODS)
     informer.add_handler(changed)
     task = asyncio.create_task(informer.run())
-    await informer.wait_until(lambda: len(running) == count)
+    async with Progress("pods Running", count, lambda: len(running)):
+        await informer.wait_until(lambda: len(running) == count)
     await tasks.cancel_and_wait(task)
 
 

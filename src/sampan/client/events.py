@@ -7,7 +7,6 @@ one event raise its count, many similar ones are combined, a flood about one obj
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Hashable
@@ -19,6 +18,7 @@ from sampan.api.errors import AlreadyExists, ApiError, Forbidden, NotFound
 from sampan.api.resources import EVENTS
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.client.signal import Signal
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,8 @@ class EventRecorder:
         self._component = component
         self._host = host
         self._clock = clock
-        self._queue: asyncio.Queue[Obj] = asyncio.Queue(QUEUE_SIZE)
+        self._queue: list[Obj] = []
+        self._news = Signal()
         self._serial = 0
         self._buckets: _Lru[_Bucket] = _Lru(CACHE_SIZE)
         self._similar: _Lru[_Similar] = _Lru(CACHE_SIZE)
@@ -149,20 +150,23 @@ class EventRecorder:
             "reportingComponent": self._component,
             "reportingInstance": self._host,
         }
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
+        if len(self._queue) >= QUEUE_SIZE:
             log.debug("event queue full, dropping %s %s", reason, message)
+            return
+        self._queue.append(event)
+        self._news.set()
 
     async def run(self) -> None:
         """Writes events until cancelled."""
         while True:
-            await self._write_apart(await self._queue.get())
+            await self.flush()
+            self._news.clear()
+            await self._news.wait()
 
     async def flush(self) -> None:
         """Writes what is queued now: for shutdown and tests."""
-        while not self._queue.empty():
-            await self._write_apart(self._queue.get_nowait())
+        while self._queue:
+            await self._write_apart(self._queue.pop(0))
 
     def _admit(self, reference: Obj, now: datetime) -> tuple[str, ...] | None:
         """What the event is about; None: there were too many of it."""

@@ -386,6 +386,7 @@ class NodeAgent:
                 worker.deleted(pod)
             return
         if worker is not None:
+            self._desk.changed(uid)
             worker.update(pod)
             return
         if self._group is None:

@@ -195,8 +195,8 @@ class SimulatedRuntime:
             attempt=config.attempt,
             ready=True,
             created_at=self._clock.now(),
-            labels=dict(config.labels),
-            annotations=dict(config.annotations),
+            labels=config.labels,
+            annotations=config.annotations,
             handler=runtime_handler,
             ips=() if config.namespaces.network == "node" else (self._take_address(sandbox_id),),
         )
@@ -257,8 +257,8 @@ class SimulatedRuntime:
             created_at=self._clock.now(),
             image=image.tags[0],
             image_ref=image.id,
-            labels=dict(config.labels),
-            annotations=dict(config.annotations),
+            labels=config.labels,
+            annotations=config.annotations,
             sandbox_id=sandbox_id,
             log_path=f"{sandbox.log_directory}/{config.log_path}",
         )

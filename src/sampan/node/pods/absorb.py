@@ -151,7 +151,10 @@ def _cancelled(record: PodRecord, event: events.Cancelled, now: datetime) -> lis
 def _ended(record: PodRecord, operation: operations.Operation) -> bool:
     """False for an answer that nobody waits for."""
     record.cancelling = without(record.cancelling, operation.key)
-    return record.under_way.pop(operation.key, None) is not None
+    ended = record.under_way.pop(operation.key, None)
+    if not record.under_way:
+        record.under_way = {}  # one that was emptied keeps the room that it had
+    return ended is not None
 
 
 def _look_failed(record: PodRecord, operation: Any, event: events.Failed, now: datetime) -> None:

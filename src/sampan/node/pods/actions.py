@@ -56,6 +56,8 @@ class OperationFailed(Exception):
 class PodActions:
     """Invariant: what it keeps (images, volumes, the sandbox's configuration) are results of operations that ended."""
 
+    __slots__ = ("_context", "_images", "_mounted", "_record", "_sandbox_config", "_teller", "_uid", "files")
+
     def __init__(self, context: NodeContext, record: PodRecord, teller: PodTeller) -> None:
         self._context = context
         self._record = record

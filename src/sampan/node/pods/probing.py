@@ -38,6 +38,11 @@ class PodProbes:
     """Invariant: tasks exist exactly for probes of running containers (since the last ``sync``). Sets are replaced,
     never changed, as in ``record``."""
 
+    __slots__ = (
+        "_changed", "_group", "_passed", "_quiet", "_report", "_runtime", "_tasks", "failed_liveness", "failed_startup",
+        "ready", "started",
+    )  # fmt: skip
+
     def __init__(
         self, group: asyncio.TaskGroup, source: runtime.Runtime, changed: Callable[[], None], report: Report
     ) -> None:
@@ -88,6 +93,8 @@ class PodProbes:
                     self._ensure(target, kind, found[1][field])
             if container_id in self.started - self.ready and not found[1].get("readinessProbe"):
                 self.ready |= {container_id}
+        if self.ready == self.started:
+            self.ready = self.started
 
     def _is_asked(self, key: tuple[str, ProbeKind], running: Container[str]) -> bool:
         return key[0] in running and (key[1] == "readiness" or key[0] not in self._quiet)

@@ -75,6 +75,10 @@ class ResizeDesk:
         self._waiting.setdefault(uid, self._clock.now())
         return self._grant(asking=pod).get(uid)
 
+    def changed(self, uid: str) -> None:
+        """The pod is another than it was; what was said of it would only keep the one of before."""
+        self._views.pop(uid, None)
+
     def forget(self, uid: str) -> None:
         """Nothing is left of the pod."""
         self._promised.pop(uid, None)

@@ -25,6 +25,11 @@ _RETRY_SECONDS = (0.1, 0.5, 1.0, 5.0, 10.0)
 class StatusSender:
     """Invariant: ``idle`` says that the API server has the status last wanted, or that the pod is gone."""
 
+    __slots__ = (
+        "_client", "_due", "_group", "_name", "_namespace", "_revision", "_sent", "_serial", "_shown", "_static",
+        "_task", "_uid", "_wanted", "gone", "idle", "present",
+    )  # fmt: skip
+
     def __init__(
         self, client: Client, pod: Obj, sent: Callable[[int], None] = lambda serial: None, *, static: bool = False
     ) -> None:

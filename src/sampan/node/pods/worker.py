@@ -45,6 +45,11 @@ _SYNC_FAULT = "Error syncing pod, skipping: internal error, see the node's log"
 class PodWorker:
     """Invariant: every task under way is an operation that the machine asked for, or a probe, or the status sender."""
 
+    __slots__ = (
+        "_adopted", "_begun_at", "_claim", "_done_at", "_inbox", "_rejection", "_rendered", "_tasks", "_wake",
+        "actions", "context", "gone", "machine", "pod", "probes", "sender", "teller", "told", "uid",
+    )  # fmt: skip
+
     def __init__(
         self, context: NodeContext, pod: Obj, state: PodState | None = None, *, claim: Callable[[str], None]
     ) -> None:
@@ -233,6 +238,8 @@ class PodWorker:
         finally:
             if self._tasks.get(operation.key) is asyncio.current_task():
                 del self._tasks[operation.key]
+                if not self._tasks:
+                    self._tasks = {}  # one that was emptied keeps the room that it had
                 self._post(answer)
 
     def _done(self, operation: operations.Operation, result: events.Result) -> events.Done:
