@@ -109,6 +109,29 @@ async def test_a_refused_table_is_tried_again(proxy, nft, api):
     assert await nft.elements(ONE) == {}
 
 
+async def test_a_service_that_the_kernel_does_not_take_is_tried_again_by_itself(
+    client, config, run_proxy, nft, conntrack, api, monkeypatch
+):
+    config = dataclasses.replace(config, check_seconds=0.01)
+    apply, refused = nft.apply, []
+
+    async def short_of_memory(transaction):
+        if len(refused) < 5 and any("10.96.0.30" in str(op) for op in transaction):
+            refused.append(transaction)
+            raise NftError("Error: Cannot allocate memory")
+        await apply(transaction)
+
+    monkeypatch.setattr(nft, "apply", short_of_memory)
+    async with run_proxy(client, config, nft=nft, conntrack=conntrack) as proxy:
+        api.add(SERVICES, make.service("other", "10.96.0.30"))
+        await proxy.settled()
+        assert await nft.elements(V4.no_endpoint_ips) == {}
+        nft.happened.clear()
+        await nft.happened.wait()
+        assert set(await nft.elements(V4.no_endpoint_ips)) == {"10.96.0.30 . tcp . 80"}
+    assert len(refused) == 5
+
+
 async def test_a_lost_table_is_noticed_without_a_change(client, config, run_proxy, nft, conntrack):
     config = dataclasses.replace(config, check_seconds=0.01)
     async with run_proxy(client, config, nft=nft, conntrack=conntrack):

@@ -32,6 +32,8 @@ _MANY = 20
 #: And so are those of more elements.
 _MANY_ELEMENTS = 500
 _HOST_PORTS: Owner = (2, "", "")
+#: Looks between two tries of what is not taken.
+_LONGEST_PAUSE = 64
 
 
 class Rendering(Protocol):
@@ -67,8 +69,9 @@ class RuleBackend:
         self._wanted: dict[Owner, Contents | None] = {_FIXED: rendering.base()}
         #: plans of many endpoints, which are rendered by a thread: by ``apply``
         self._large: dict[ServiceKey, ServicePlan] = {}
-        #: what the kernel does not take, until it is wanted otherwise
+        #: what the kernel does not take, until it is wanted otherwise; and how many looks it is left alone for
         self._refused: dict[Owner, Contents] = {}
+        self._looks, self._pause = 0, 1
 
     def plan(self, key: ServiceKey, wanted: ServicePlan | None) -> None:
         self._large.pop(key, None)
@@ -200,9 +203,28 @@ class RuleBackend:
             elif whole and self._known:
                 self._wanted = {**self._refused, **self._wanted}
                 await self._tables.apply(await asyncio.to_thread(_refreshed, self._claims.contents()))
+            elif self._known and self._refused:
+                await self._try_refused()
+        except BackendError as error:
+            log.warning("%s", error)
         except NftError as error:
             log.warning("table %s could not be refreshed, replacing it: %s", table, error)
             self._known = False
+
+    async def _try_refused(self) -> None:
+        """It may have been for want of memory, or of anything else that comes back: less and less often. Raises
+        BackendError."""
+        self._looks += 1
+        if self._looks < self._pause:
+            return
+        again = {owner: contents for owner, contents in self._refused.items() if owner not in self._wanted}
+        try:
+            self._refused = {}
+            await self._change_apart(again)
+        except BackendError:
+            self._refused = again
+            raise
+        self._looks, self._pause = 0, min(2 * self._pause, _LONGEST_PAUSE) if self._refused else 1
 
     async def close(self) -> None:
         self._tables.close()
