@@ -77,12 +77,27 @@ def _message(name: str) -> dict[str, list[str]]:
         fields: dict[str, list[str]] = orjson.loads(_lines()[name])
         return fields
     found = _former()[name]
-    if isinstance(found, dict):
-        return found
     package, _, simple = name.rpartition(".")
+    if isinstance(found, dict):
+        return {**found, **_grown(name, found)}
     return {
         number: [key, _moved(kind, f"m:{found}.", f"m:{package}.")]
         for number, (key, kind) in _message(f"{found}.{simple}").items()
+    }
+
+
+def _grown(name: str, own: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What a former version shows of today's fields, which it did not have in its time: by today's numbers, so that
+    nothing is lost that is read and written back. Clients of that time skip them."""
+    base = former.base_of(name, lambda published: published in _lines())
+    if base is None or name not in schema.load():
+        return {}
+    shown, there = schema.load().properties(name), {key for key, _ in own.values()}
+    base_package, package = base.rpartition(".")[0], name.rpartition(".")[0]
+    return {
+        number: [key, _moved(kind, f"m:{base_package}.", f"m:{package}.")]
+        for number, (key, kind) in _message(base).items()
+        if number not in own and key not in there and key in shown
     }
 
 
