@@ -2,7 +2,8 @@
 
     python bench/scheduler_perf.py [--nodes 500,1000,5000] [--workloads basic,...] [--scale 1.0] [--json FILE]
     python bench/scheduler_perf.py --all              every workload and size at a quarter of upstream's pods, memory,
-                                                      then table and picture in docs (some 6 minutes when quiet)
+                                                      then table and picture in docs (some 6 minutes when quiet, 12 at
+                                                      most: what there is no time for is told)
     python bench/scheduler_perf.py --apart [...]      API server and scheduler as processes of their own
     python bench/scheduler_perf.py --render FILE      the table and the picture of what was measured before
     python bench/scheduler_perf.py --memory           what 30,000 pods on 5,000 nodes take
@@ -17,21 +18,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import json
+import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import scheduler_report as report
 import uvloop
 from scheduler_processes import DISABLED, Processes, processes
+from scheduler_report import Result
 
 from sampan.api.clock import SystemClock
 from sampan.api.resources import NAMESPACES, NODES, PODS
@@ -47,32 +52,14 @@ ZONES = ("zone1", "zone2", "zone3")
 ZONE, HOST = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 WRITERS = 32
 LONGEST_SECONDS = 60.0
+#: A run, with its start and what is there before it is measured: beside others, and alone.
+ONE_SECONDS, LONE_SECONDS = 90.0, 600.0
+#: --all ends within this; of it is kept back for --memory; what has less than the last is not begun.
+ALL_SECONDS, MEMORY_SECONDS, SHORTEST_SECONDS = 660.0, 150.0, 5.0
 #: of --memory
 MEMORY_NODES, MEMORY_PODS = 5000, 30_000
 #: of upstream's pods, with --all
 ALL_SCALE = 0.25
-DOCS = Path(__file__).parents[1] / "docs"
-TABLE_BEGINS, TABLE_ENDS = "<!-- scheduler_perf.py writes this -->\n", "<!-- to here -->\n"
-
-
-@dataclass
-class Result:
-    workload: str
-    nodes: int
-    pods: int
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    #: with --apart, of the processes beside the load generator's
-    cpu_of: dict[str, float] = field(default_factory=dict)
-    per_second: list[float] = field(default_factory=list)
-    #: from a pod's creation to its binding
-    latencies_ms: list[float] = field(default_factory=list)
-    resident_mib: float = 0.0
-    bound: int = 0
-
-    @property
-    def average(self) -> float:
-        return self.bound / self.seconds if self.seconds else 0.0
 
 
 def node_body(number: int, **more: Any) -> dict[str, Any]:
@@ -379,34 +366,6 @@ async def in_cluster(nodes: int, work: Callable[[Bench], Awaitable[T]]) -> T:
             await tasks.cancel_and_wait(*running)
 
 
-def quantile(values: list[float], part: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else 0.0
-
-
-def line(result: Result) -> str:
-    samples = result.per_second[:-1] or [result.average]
-    return (
-        f"| {result.workload} | {result.nodes:,} | {result.bound:,} | {result.average:,.0f} "
-        f"| {quantile(samples, 0.5):,.0f} / {quantile(samples, 0.1):,.0f} "
-        f"| {quantile(result.latencies_ms, 0.5):,.0f} / {quantile(result.latencies_ms, 0.99):,.0f} "
-        f"| {processor(result)} | {result.resident_mib:,.0f} |"
-    )
-
-
-def processor(result: Result) -> str:
-    """Milliseconds a pod; of each process, where there are several."""
-    taken = {**result.cpu_of, "load" if result.cpu_of else "": result.cpu_seconds}
-    return " + ".join(f"{name} {s / max(result.bound, 1) * 1000:.2f}".strip() for name, s in taken.items())
-
-
-HEAD = (
-    "| workload | nodes | pods | pods/s | in a second: p50 / p10 | ms to be bound: p50 / p99 | processor ms a pod "
-    "| MiB |"
-    "\n|---|---|---|---|---|---|---|---|"
-)
-
-
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--nodes", default="500,1000,5000")
@@ -420,110 +379,92 @@ def main() -> None:
     options.add_argument("--memory", action="store_true", help="30,000 pods on 5,000 nodes, and what they take")
     options.add_argument("--memory-nodes", type=int, default=MEMORY_NODES, help=argparse.SUPPRESS)
     options.add_argument("--memory-pods", type=int, default=MEMORY_PODS, help=argparse.SUPPRESS)
+    options.add_argument("--seconds", type=float, default=ALL_SECONDS, help="with --all, for all of it")
     options.add_argument("--profile", default="", help="one workload at one size: cProfile to this file")
     options.add_argument("--one", default="", help=argparse.SUPPRESS)
     given = options.parse_args()
+    sizes = [int(size) for size in given.nodes.split(",")]
     if given.render:
-        render(Path(given.render))
-        return
-    if given.memory:
+        report.render(Path(given.render))
+    elif given.memory:
         print(uvloop.run(measure_memory(given.memory_nodes, given.memory_pods)))
-        return
+    elif given.one:
+        print(json.dumps(asdict(measured(given.one, sizes[0], given.scale, given.apart, given.profile))))
+    else:
+        run_all(given, sizes, [name.replace("; ", ", ") for name in given.workloads.split(",")])
+
+
+def measured(name: str, nodes: int, scale: float, apart: bool, profile: str) -> Result:
+    if not profile:
+        return uvloop.run(measure(name, nodes, scale, apart))
+    import cProfile
+
+    profiler = cProfile.Profile()
+    result = profiler.runcall(uvloop.run, measure(name, nodes, scale, apart))
+    profiler.dump_stats(profile)
+    return result
+
+
+def run_all(given: argparse.Namespace, sizes: list[int], chosen: list[str]) -> None:
+    """Each run in a process of its own, which is ended when its time is over. With ``--all`` the largest size and the
+    memory come first: what there is no time for is told as not run, and is in the table."""
+    ends = time.perf_counter() + given.seconds if given.all else None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run of the moment ends, too
     if given.all:
         given.scale, given.write = ALL_SCALE, True
-    sizes = [int(size) for size in given.nodes.split(",")]
-    chosen = [name.replace("; ", ", ") for name in given.workloads.split(",")]
-    if given.one:
-        if given.profile:
-            import cProfile
-
-            profiler = cProfile.Profile()
-            result = profiler.runcall(uvloop.run, measure(given.one, sizes[0], given.scale, given.apart))
-            profiler.dump_stats(given.profile)
-        else:
-            result = uvloop.run(measure(given.one, sizes[0], given.scale, given.apart))
-        print(json.dumps(asdict(result)))
-        return
-    print(HEAD, flush=True)
-    results: list[Result] = []
-    for size in sizes:
-        for name in chosen:
-            command = [sys.executable, __file__, "--one", name, "--nodes", str(size), "--scale", str(given.scale)]
-            if given.profile:
-                command += ["--profile", given.profile]
-            if given.apart:
-                command.append("--apart")
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-            if done.returncode:
-                print(f"| {name} | {size:,} | failed |", flush=True)
-                continue
-            result = Result(**json.loads(done.stdout.splitlines()[-1]))
-            print(line(result), flush=True)
-            results.append(result)
-            if given.json:
-                with Path(given.json).open("a") as file:
-                    file.write(json.dumps(asdict(result)) + "\n")
-
-    memory = ""
-    if given.all:
-        done = subprocess.run([sys.executable, __file__, "--memory"], stdout=subprocess.PIPE, text=True, check=False)
-        memory = done.stdout.strip() if not done.returncode else ""
-        print(memory or "memory: failed", flush=True)
-    if given.write:
-        write_table(results, memory)
-        draw(results)
-
-
-def render(path: Path) -> None:
-    results = [Result(**json.loads(text)) for text in path.read_text().splitlines()]
-    print(HEAD)
-    for result in results:
-        print(line(result))
-    draw(results)
-
-
-def write_table(results: list[Result], memory: str) -> None:
-    """Into the documents, in place of what stands between the marks there."""
-    document = DOCS / "benchmarks.md"
-    head, begins, rest = document.read_text().partition(TABLE_BEGINS)
-    _, ends, tail = rest.partition(TABLE_ENDS)
-    if not ends:
-        raise SystemExit(f"{document}: where is {TABLE_BEGINS.strip()} … {TABLE_ENDS.strip()}?")
-    table = "\n".join([f"Taken on {datetime.now(UTC):%Y-%m-%d}.", "", HEAD, *map(line, results)])
-    document.write_text(f"{head}{begins}{table}\n{f'{chr(10)}{memory}{chr(10)}' if memory else ''}{ends}{tail}")
-    print(f"\ntable: {document}")
-
-
-def draw(results: list[Result]) -> None:
-    picture = DOCS / "scheduler_perf.svg"
-    picture.write_text(svg(results))
-    print(f"\npicture: {picture}")
-
-
-def svg(results: list[Result]) -> str:
-    """Bars of pods a second, a row a workload, a bar a size."""
-    names = list(dict.fromkeys(result.workload for result in results))
-    sizes = sorted({result.nodes for result in results})
-    colours = ("#9ecae1", "#4292c6", "#08519c")
-    row, left, width = 14 * len(sizes) + 12, 220, 560
-    longest = max(result.average for result in results) or 1.0
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 80}" height="{row * len(names) + 50}" '
-        'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
-    ]
+        sizes = sorted(sizes, reverse=True)
+    report_ = report.Report()
+    print(report.HEAD, flush=True)
     for place, size in enumerate(sizes):
-        parts.append(f'<rect x="{left + place * 130}" y="10" width="12" height="12" fill="{colours[place % 3]}"/>')
-        parts.append(f'<text x="{left + place * 130 + 18}" y="20">{size:,} nodes</text>')
-    for index, name in enumerate(names):
-        top = 40 + index * row
-        parts.append(f'<text x="{left - 8}" y="{top + row / 2}" text-anchor="end">{name}</text>')
-        for place, size in enumerate(sizes):
-            found = [r.average for r in results if r.workload == name and r.nodes == size]
-            if found:
-                length, y = found[-1] / longest * width, top + place * 14
-                parts.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="12" fill="{colours[place % 3]}"/>')
-                parts.append(f'<text x="{left + length + 4:.1f}" y="{y + 10}">{found[-1]:,.0f}</text>')
-    return "\n".join([*parts, "</svg>", ""])
+        for name in chosen:
+            kept_back = MEMORY_SECONDS if place == 0 else 0.0
+            run_one(given, name, size, None if ends is None else ends - time.perf_counter() - kept_back, report_)
+        if given.all and place == 0:
+            seconds = min(MEMORY_SECONDS, (ends or 0.0) - time.perf_counter())
+            sizes_ = ["--memory-nodes", str(given.memory_nodes), "--memory-pods", str(given.memory_pods)]
+            output, why = run_child(["--memory", *sizes_], seconds)
+            report_.memory = output.strip() if not why else f"30,000 pods' memory: {why}."
+            print(report_.memory, flush=True)
+        if given.write:  # so far: whoever stops this has the rest
+            report_.write()
+    if given.write:
+        print(f"\ntable: {report.DOCS / 'benchmarks.md'}\npicture: {report.PICTURE}")
+
+
+def run_one(
+    given: argparse.Namespace, name: str, size: int, left_seconds: float | None, report_: report.Report
+) -> None:
+    command = ["--one", name, "--nodes", str(size), "--scale", str(given.scale)]
+    command += ["--profile", given.profile] if given.profile else []
+    command += ["--apart"] if given.apart else []
+    seconds = ONE_SECONDS if given.all else LONE_SECONDS
+    output, why = run_child(command, seconds if left_seconds is None else min(seconds, left_seconds))
+    if why:
+        print(report_.failed(name, size, why), flush=True)
+        return
+    result = Result(**json.loads(output.splitlines()[-1]))
+    print(report_.add(result), flush=True)
+    if given.json:
+        with Path(given.json).open("a") as file:
+            file.write(json.dumps(asdict(result)) + "\n")
+
+
+def run_child(arguments: list[str], seconds: float) -> tuple[str, str]:
+    """This program again, with all that it starts; its output, and why there is none."""
+    if seconds < SHORTEST_SECONDS:
+        return "", "not run, the time was over"
+    child = subprocess.Popen(
+        [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        output, _ = child.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return "", f"stopped after {seconds:.0f} s"
+    finally:  # Ctrl-C, too: it is in a session of its own
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    return output, "" if not child.returncode and output.strip() else f"failed with exit code {child.returncode}"
 
 
 if __name__ == "__main__":
