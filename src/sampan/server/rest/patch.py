@@ -129,11 +129,11 @@ def _decoded(target: Target, obj: Obj, patch: Any, collect_unknown: bool) -> sch
     was converted, or belongs to a custom resource, whose schema may have been another."""
     kind, node = target.kind, target.view.node
     stored = target.view.as_stored and not kind.custom
-    if not stored or type(patch) is not dict or any(key.startswith("$") for key in patch):
+    if not stored or type(patch) is not dict or _may_direct(patch):
         return schema.decode(node, obj, kind.kind, collect_unknown=collect_unknown)
     named = {key: obj[key] for key in patch if key in obj}
     meta, changes = named.get("metadata"), patch.get("metadata")
-    if type(meta) is dict and type(changes) is dict and not any(key.startswith("$") for key in changes):
+    if type(meta) is dict and type(changes) is dict and not _may_direct(changes):
         # Most patches change metadata, most of which is managed fields.
         named["metadata"] = {key: meta[key] for key in _in_order(meta, changes)}
         decoded = schema.decode(node, named, kind.kind, collect_unknown=collect_unknown)
@@ -145,9 +145,16 @@ def _decoded(target: Target, obj: Obj, patch: Any, collect_unknown: bool) -> sch
     return decoded
 
 
+def _may_direct(patch: Obj) -> bool:
+    """Whether keys of a strategic merge may speak of others than themselves (``$patch``, ``$setElementOrder/...``)."""
+    return "$" in "".join(patch)
+
+
 def _in_order(whole: Obj, changes: Obj) -> list[str]:
     """What the changes name, as it stands in the whole: faults are told in that order."""
-    return [key for key in (whole if len(changes) > 1 else changes) if key in changes and key in whole]
+    if len(changes) == 1:
+        return [key for key in changes if key in whole]
+    return [key for key in whole if key in changes]
 
 
 def _put_back(whole: Obj, patch: Obj, decoded: Obj) -> None:
