@@ -218,12 +218,14 @@ class NotAcceptable(ApiError):
 
 class AlreadyExists(ApiError):
     code, reason = 409, "AlreadyExists"
+    _always_detailed = True
 
 
 class Conflict(ApiError):
     """The object changed since it was read: read again and retry."""
 
     code, reason = 409, "Conflict"
+    _always_detailed = True
 
 
 class Gone(ApiError):
@@ -248,6 +250,7 @@ class Invalid(ApiError):
     """The object is well-formed but not valid; ``details.causes`` names each field."""
 
     code, reason = 422, "Invalid"
+    _always_detailed = True
 
 
 class TooManyRequests(ApiError):

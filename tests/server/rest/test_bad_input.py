@@ -59,8 +59,29 @@ async def test_where_nothing_is_the_status_has_details_that_say_nothing(
 ) -> None:
     answer = await api(method, url, cm())
     assert (answer.status, answer.obj["details"]) == (code, {})
+    await api("POST", CMS, cm())
+    fails = [{"op": "test", "path": "/data", "value": 1}]
+    patched = await api("PATCH", f"{CMS}/a", fails, content_type="application/json-patch+json")
+    assert (patched.status, patched.obj["details"]) == (422, {})
     missing = (await api("GET", f"{CMS}/none")).obj
     assert missing["details"] == {"name": "none", "kind": "configmaps"}
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "content_type"),
+    [
+        ("PUT", {"data": {"k": "w"}}, "application/json"),
+        ("PATCH", {"metadata": {"name": None}}, "application/merge-patch+json"),
+        ("PATCH", [{"op": "remove", "path": "/metadata/name"}], "application/json-patch+json"),
+    ],
+)
+async def test_an_update_that_names_no_object_is_refused_with_the_name_on_the_url(
+    api: Any, method: str, body: Any, content_type: str
+) -> None:
+    await api("POST", CMS, cm())
+    answer = await api(method, f"{CMS}/a", body, content_type=content_type)
+    said = "the name of the object (a based on URL) was undeterminable: name must be provided"
+    assert (answer.status, answer.message) == (400, said)
 
 
 @pytest.mark.parametrize(

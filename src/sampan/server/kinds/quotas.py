@@ -63,7 +63,7 @@ async def _put_count(ctx: RestContext, request: Request, ledger: Ledger, at: Map
     options = parse_write_options(request.query, "UpdateOptions")
     obj = await read_object(request, target, options)
     match_namespace(obj, target)
-    match_name(obj, target)
+    match_name(obj, target.name)
     hard, used = (amounts.read(part(obj, "status"), key) for key in ("hard", "used"))
     quotas = ledger.of(target.namespace)
 

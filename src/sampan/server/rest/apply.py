@@ -30,7 +30,7 @@ from sampan.server.rest.body import read_apply
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.create import create_object, match_namespace, to_working
 from sampan.server.rest.ownership import answered, kind_shape, put_managed, who_writes, zero_of
-from sampan.server.rest.update import MAX_ATTEMPTS, Change, authorize_create, change_object
+from sampan.server.rest.update import MAX_ATTEMPTS, Change, authorize_create, change_object, match_name
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Versioned
 from sampan.server.target import Target
@@ -178,10 +178,7 @@ class Application:
         obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
         meta = obj.setdefault("metadata", {})
         meta.pop("managedFields", None)
-        if meta.get("name", "") != target.name:
-            raise errors.BadRequest(
-                f"the name of the object ({meta.get('name', '')}) does not match the name on the URL ({target.name})"
-            )
+        match_name(obj, target.name)
         match_namespace(obj, target)
         if managed:
             await paced(request.heavy, put_managed, meta, managed, before)

@@ -27,7 +27,7 @@ from sampan.server.rest.body import (
 )
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.create import to_working
-from sampan.server.rest.update import Change, change_object
+from sampan.server.rest.update import Change, change_object, match_name
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Versioned
 from sampan.server.target import Target
@@ -111,10 +111,7 @@ async def patched_object(
             for problem in problems:
                 request.warn(problem)
     meta = obj.setdefault("metadata", {})
-    if meta.get("name", "") != name:
-        raise errors.BadRequest(
-            f"the name of the object ({meta.get('name', '')}) does not match the name on the URL ({name})"
-        )
+    match_name(obj, name)
     if meta.get("namespace") != namespace:
         raise errors.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
     if obj.get("kind", kind.kind) != kind.kind or obj.get("apiVersion", kind.api_version) != kind.api_version:

@@ -100,7 +100,7 @@ async def update_scale(ctx: RestContext, request: Request) -> PlainResult:
     options = parse_write_options(request.query, "UpdateOptions")
     scale = await read_other(request, _GROUP, _VERSION, _KIND, options)
     scale.setdefault("metadata", {})
-    match_name(scale, target)
+    match_name(scale, target.name)
     version = scale["metadata"].get("resourceVersion", "")
     parse_resource_version(version)
     owner = _Owner(ctx, request, options, "Update")
@@ -147,7 +147,7 @@ async def _apply_scale(ctx: RestContext, request: Request, target: Target) -> Pl
         scale = current if applied.obj is None else applied.obj
         _decode(node, scale, target)
         if scale["metadata"].get("name", "") != target.name:
-            match_name(scale, target)
+            match_name(scale, target.name)
         return scale, applied.managed
 
     meta = config.get("metadata") or {}

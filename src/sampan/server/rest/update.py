@@ -68,7 +68,7 @@ async def update(ctx: RestContext, request: Request) -> ObjectResult:
     options = parse_write_options(request.query, "UpdateOptions")
     obj = await read_object(request, target, options)
     match_namespace(obj, target)
-    match_name(obj, target)
+    match_name(obj, target.name)
     meta = obj["metadata"]
     parse_resource_version(meta.get("resourceVersion", ""))
     pinned = names_version(meta.get("resourceVersion", ""))
@@ -121,12 +121,14 @@ async def authorize_create(ctx: RestContext, request: Request) -> None:
         raise forbidden(attributes, decision.reason)
 
 
-def match_name(obj: Obj, target: Target) -> None:
+def match_name(obj: Obj, wanted: str) -> None:
+    """``wanted``: the name on the URL. Raises BadRequest."""
     name = obj["metadata"].get("name", "")
     if not name:
-        raise errors.BadRequest("the name of the object ( based on URL) was undeterminable: name must be provided")
-    if name != target.name:
-        raise errors.BadRequest(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
+        text = f"the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+        raise errors.BadRequest(text)
+    if name != wanted:
+        raise errors.BadRequest(f"the name of the object ({name}) does not match the name on the URL ({wanted})")
 
 
 def _check_unconditional(target: Target, pinned: bool) -> None:
