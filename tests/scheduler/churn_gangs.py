@@ -44,6 +44,7 @@ class Burst:
 
     at: float
     lacked: int
+    excused: bool
     asked: set = field(default_factory=set)
 
 
@@ -57,6 +58,12 @@ class GangChurn(Churn):
         self.gangs, self.gang_of = {}, {}
         #: bursts that were judged, and those of them that were a whole gang's first
         self.judged = self.whole = 0
+
+    def pod_changed(self, kind, obj, previous):
+        gang = self.gang_of.get(obj["metadata"]["name"])
+        if gang is not None and (kind == "DELETED" or obj["metadata"].get("deletionTimestamp")):
+            self.disturb(gang)  # by a preemption, too
+        super().pod_changed(kind, obj, previous)
 
     # What happens
 
@@ -155,6 +162,8 @@ class GangChurn(Churn):
 
     def disturb(self, gang):
         gang.disturbed = self.clock.monotonic()
+        if gang.burst is not None and gang.disturbed - gang.burst.at <= MOMENT_SECONDS:
+            gang.burst.excused = True
 
     # All or none
 
@@ -166,7 +175,8 @@ class GangChurn(Churn):
         if gang.burst is not None and now - gang.burst.at > MOMENT_SECONDS:
             self.judge(gang)
         if gang.burst is None:
-            gang.burst = Burst(now, gang.least - len(self.bound(gang)))
+            excused = now - gang.disturbed <= MOMENT_SECONDS
+            gang.burst = Burst(now, gang.least - len(self.bound(gang)), excused)
         gang.burst.asked.add(name)
 
     def judge_bursts(self):
@@ -177,7 +187,7 @@ class GangChurn(Churn):
     def judge(self, gang):
         """Unless something happened to the gang in that moment: what the scheduler knew of it is not known then."""
         burst, gang.burst = gang.burst, None
-        if -MOMENT_SECONDS <= gang.disturbed - burst.at <= MOMENT_SECONDS:
+        if burst.excused:
             return
         self.judged += 1
         self.whole += burst.lacked == gang.least > 1

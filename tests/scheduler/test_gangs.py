@@ -285,6 +285,25 @@ async def test_no_node_is_kept_for_a_gang_that_cannot_have_what_it_needs_any_mor
         assert (await cluster.scheduled("alone"))["spec"]["nodeName"] == "a"
 
 
+async def test_pods_whose_group_is_deleted_keep_no_node_from_others(gangs):
+    async with gangs() as cluster:
+        await cluster.add_node("a", cpu="1")
+        await cluster.add_pod("low", cpu="1", terminationGracePeriodSeconds=600)
+        await cluster.scheduled("low")
+        await cluster.add_class("high")
+        high = {"priorityClassName": "high"}
+        await cluster.add_group(least=1, **high)
+        await cluster.add_member("m0", **high)
+        nominated = cluster.scheduler.cluster.nominated
+        await cluster.pods.wait_until(lambda: bool(nominated))
+        await cluster.client.delete(POD_GROUPS, "g", "default")
+        await cluster.client.delete(PODS, "low", "default", grace_period_seconds=0)
+        await cluster.add_pod("alone", cpu="1")
+        assert (await cluster.scheduled("alone"))["spec"]["nodeName"] == "a"
+        assert not nominated
+        assert not cluster.placed("m0")
+
+
 async def test_a_gang_is_told_what_it_lacks_though_the_table_of_verdicts_was_renewed(gangs, monkeypatch):
     monkeypatch.setattr(Verdicts, "LIMIT", 1)
     async with gangs() as cluster:

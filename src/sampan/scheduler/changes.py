@@ -96,14 +96,17 @@ class Changes:
             return
         if self._cluster.is_assumed(pod.uid):
             pass
-        elif pod.nominated_node:
+        elif pod.nominated_node and (item is None or item.place is not Place.GATED):
             self._cluster.nominate(pod, pod.nominated_node)
         elif previous is not None and text(part(previous, "status"), "nominatedNodeName"):
             self._cluster.nominate(pod, "")
         if item is not None and previous is not None and not _scheduling_changed(pod.obj, previous):
             self._queue.update(pod)
             return
-        self._queue.add(pod, gated=self._is_gated(pod))
+        gated = self._is_gated(pod)
+        if gated:  # who may not be tried keeps no node from others
+            self._cluster.nominate(pod, "")
+        self._queue.add(pod, gated=gated)
 
     def look_again(self, obj: Obj) -> None:
         """Something came up that may let a pod in that was not."""
@@ -141,10 +144,14 @@ class Changes:
 
     def pod_group_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
         assert self._groups is not None
+        key = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
         if kind == "DELETED":
             self._groups.drop(obj)
+            for pod in self._groups.members(key):  # they wait for another of its name
+                if self._queue.find(pod.uid) is not None:
+                    self.look_again(pod.obj)
         elif self._groups.put(obj):
-            self._let_in((obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+            self._let_in(key)
 
     def _let_in(self, key: GroupKey) -> None:
         """The pods of a group that waited for more of them, or for the group itself."""
