@@ -7,7 +7,7 @@ at once. Arguments are what it answers on: ``http:8080``, ``udp:8081``, ``https:
 - ``/ask?protocol=&host=&port=&times=``: asks another of its kind (``http``, ``udp``); who answered each
   time, or why nobody did; ``from``: whom that one saw asking
 - ``/resolve?name=``: the addresses of a name, as the C library finds them
-- ``/query?server=&message=``: the answer to a DNS message; both are hexadecimal
+- ``/query?server=&message=``: the answers to a DNS message by UDP and by TCP; all are hexadecimal
 - ``/read?file=``: a file
 - anything else: who answers, and what was asked, by which method and from where
 """
@@ -101,7 +101,8 @@ def act(method: str, target: str, client: str, port: int) -> object:
     if split.path == "/resolve":
         return resolve(given["name"])
     if split.path == "/query":
-        return query(given["server"], bytes.fromhex(given["message"])).hex()
+        asked = given["server"], bytes.fromhex(given["message"])
+        return [query(*asked).hex(), query_by_tcp(*asked).hex()]
     if split.path == "/read":
         with open(given["file"]) as file:  # noqa: PTH123  (pathlib costs each pod's start)
             return file.read()
@@ -169,6 +170,12 @@ def query(server: str, message: bytes) -> bytes:
             except TimeoutError:
                 continue
     return b""
+
+
+def query_by_tcp(server: str, message: bytes) -> bytes:
+    with socket.create_connection((server, 53), PATIENCE_SECONDS) as asking, asking.makefile("rb") as stream:
+        asking.sendall(len(message).to_bytes(2, "big") + message)
+        return stream.read(int.from_bytes(stream.read(2), "big"))
 
 
 if __name__ == "__main__":

@@ -167,13 +167,17 @@ class Network:
         eventually(lambda: self.resolve(pod, name) == sorted(to))
 
     def query(self, pod: str, name: str, kind: str) -> list[str]:
-        """The data of the records that the pod's first nameserver has for a name."""
+        """The data of the records that the pod's first nameserver has for a name; none while its answers by UDP and by
+        TCP differ, as they may while something changes."""
         nameserver = next(
             line.split()[1] for line in self.read(pod, "/etc/resolv.conf").splitlines() if line.startswith("nameserver")
         )
         message = dnslib.DNSRecord.question(name, kind).pack().hex()
-        said = bytes.fromhex(self.says(pod, "/query", server=nameserver, message=message))
-        return [str(record.rdata) for record in dnslib.DNSRecord.parse(said).rr] if said else []
+        by_udp, by_tcp = (
+            [str(record.rdata) for record in dnslib.DNSRecord.parse(bytes.fromhex(said)).rr] if said else []
+            for said in self.says(pod, "/query", server=nameserver, message=message)
+        )
+        return by_udp if sorted(by_udp) == sorted(by_tcp) else []
 
     def queried(self, pod: str, name: str, kind: str, wanted: Callable[[list[str]], Any]) -> list[str]:
         """Once they are so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,8 +15,11 @@ from pathlib import Path
 import pytest
 from e2e_harness import SAMPAN, Cluster, Kubectl, build_demo_image, eventually, own_name, up
 from e2e_manifests import web
+from test_ingress import INGRESS
 from test_network_policy import DENY_ALL
 
+from sampan.cluster.processes import look as running
+from sampan.node.cgroups.tree import CgroupTree
 from sampan.testing import free
 
 NAME = own_name("pur", os.getpid())
@@ -69,6 +73,32 @@ def test_purge_leaves_no_process_mount_interface_rule_or_file(other: Cluster) ->
     assert traces() == set()
     assert kubectl.cluster.kubeconfig.read_text().count(NAME) == 0
     other.sampan("down", "--name", NAME, "--purge")  # and again: still fine
+
+
+def kill(*marks: str) -> None:
+    """Whoever of the instance has one of these words in its command line."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = path.read_bytes().decode(errors="replace")
+            if any(mark in command for mark in marks):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def test_purge_leaves_nothing_of_a_cluster_whose_processes_were_all_killed(other: Cluster) -> None:
+    """Supervisor, programs, the proxy of Ingresses and the shims that hold containers, which go on without them."""
+    up(other)
+    build_demo_image(other)
+    kubectl = Kubectl(Path(shutil.which("kubectl") or "kubectl"), other, "default")
+    kubectl("apply", "-f", "-", stdin=web(replicas=1) + "---" + INGRESS % {"host": "killed.example"})
+    kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
+    eventually(lambda: any("haproxy" in command for command in processes()))
+    kill(f"sampan.cluster.supervisor\0{NAME}\0")
+    kill(f"sampan/{NAME}/", f"--name\0{NAME}\0")
+    containers = CgroupTree().processes(f"/sampan-{NAME}")
+    assert containers
+    other.sampan("down", "--name", NAME, "--purge")
+    assert traces() == set()
+    assert [pid for pid in containers if running(pid) is not None] == []
 
 
 def test_interrupted_up_stops_what_it_started(other: Cluster) -> None:
