@@ -29,7 +29,7 @@ _LONGEST_ANSWER_BYTES = 4 << 20
 _OPTIONS = [
     ("grpc.max_receive_message_length", _LONGEST_ANSWER_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 3_000),  # whatever its name says, how long one attempt to connect may take
+    ("grpc.min_reconnect_backoff_ms", 10_000),  # whatever its name says, how long one attempt to connect may take
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),

@@ -20,7 +20,7 @@ from sampan.node.cri.pb import cri_pb2
 pytestmark = pytest.mark.timeout(120)
 
 #: Until a busy runtime says its first word: longer than a connection used to be given. More is no harm.
-BUSY_SECONDS = 0.5
+BUSY_SECONDS = 0.3
 
 
 @pytest.fixture
