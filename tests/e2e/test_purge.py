@@ -92,13 +92,14 @@ def test_purge_leaves_nothing_of_a_cluster_whose_processes_were_all_killed(other
     kubectl("apply", "-f", "-", stdin=web(replicas=1) + "---" + INGRESS % {"host": "killed.example"})
     kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
     eventually(lambda: any("haproxy" in command for command in processes()))
+    containers = [running(pid) for pid in CgroupTree().processes(f"/sampan-{NAME}")]
+    assert any(containers)
     kill(f"sampan.cluster.supervisor\0{NAME}\0")
     kill(f"sampan/{NAME}/", f"--name\0{NAME}\0")
-    containers = CgroupTree().processes(f"/sampan-{NAME}")
-    assert containers
     other.sampan("down", "--name", NAME, "--purge")
     assert traces() == set()
-    assert [pid for pid in containers if running(pid) is not None] == []
+    left = [(each, running(each.pid)) for each in containers if each is not None]
+    assert [each for each, now in left if now is not None and now.started == each.started] == []
 
 
 def test_interrupted_up_stops_what_it_started(other: Cluster) -> None:
