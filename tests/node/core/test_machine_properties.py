@@ -7,6 +7,7 @@ die, probes fail, the pod is changed, deleted, forced. What must hold is asked a
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -81,6 +82,9 @@ class Life:
             "status": {"phase": "Pending"},
         }
         self.gone = False
+        #: of each container: how often one of its name was begun before
+        self.begun_before: dict[str, int] = {}
+        self.starts: Counter[str] = Counter()
         self.notices: list[str] = []
         self.phases: list[str] = []
         self.deleted_at: datetime | None = None
@@ -237,6 +241,8 @@ class Life:
                     sandbox.id, config, render.sandbox_config(self.pod, CONFIG, render.HostDns(), 0, "")
                 )
             )
+            self.begun_before[identity] = self.starts[operation.subject]
+            self.starts[operation.subject] += 1
             drive(self.runtime.start_container(identity))
         except runtime.RuntimeCallError as error:
             assert "reserve" not in str(error), error
@@ -347,6 +353,10 @@ class Life:
         )  # fmt: skip
         before, after = self.pod["status"], render_status(self.pod, record.state, facts)
         check_forward(before, after)
+        for shown in (*(after.get("initContainerStatuses") or ()), *(after.get("containerStatuses") or ())):
+            if "running" in shown["state"]:
+                identity = shown["containerID"].partition("://")[2]
+                assert shown["restartCount"] == self.begun_before[identity], shown
         self.pod = {**self.pod, "status": after}
         self.tell(events.StatusSent(record.serial))
 
