@@ -160,6 +160,24 @@ async def test_what_runs_in_pods_whose_shims_are_gone_is_ended_and_nobody_elses(
     assert (ours.wait(), others.poll()) == (-signal.SIGKILL, None)
 
 
+async def test_what_was_started_in_a_pod_while_it_was_ended_is_ended_too(
+    instance: Instance, running: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "GONE_SECONDS", 60.0)  # no matter of speed
+    started = [start(running, "sleep", "600") for _ in range(3)]
+    there: set[int] = set()
+
+    class Growing(CgroupTree):
+        """Each time that somebody looks, one more is there."""
+
+        def processes(self, path: str) -> set[int]:
+            there.update(each.pid for each in started[len(there) : len(there) + 1])
+            return set(there)
+
+    await leftovers.end_containers(instance, Growing())
+    assert [each.poll() for each in started] == [-signal.SIGKILL] * 3
+
+
 async def test_a_program_of_the_instance_that_runs_the_command_is_spared(instance: Instance, tmp_path: Path) -> None:
     """A command never ends itself by ending who called it."""
     words = (

@@ -7,7 +7,8 @@ at once. Arguments are what it answers on: ``http:8080``, ``udp:8081``, ``https:
 - ``/ask?protocol=&host=&port=&times=``: asks another of its kind (``http``, ``udp``); who answered each
   time, or why nobody did; ``from``: whom that one saw asking
 - ``/resolve?name=``: the addresses of a name, as the C library finds them
-- ``/query?server=&message=``: the answers to a DNS message by UDP and by TCP; all are hexadecimal
+- ``/query?server=&message=``: the answers to a DNS message by UDP and by TCP, none where nobody answers; all are
+  hexadecimal
 - ``/read?file=``: a file
 - anything else: who answers, and what was asked, by which method and from where
 """
@@ -164,18 +165,23 @@ def query(server: str, message: bytes) -> bytes:
         asking.settimeout(PATIENCE_SECONDS / 4)
         asking.connect((server, 53))
         for _ in range(4):
-            asking.send(message)
             try:
+                asking.send(message)
                 return asking.recv(65535)
             except TimeoutError:
                 continue
+            except ConnectionRefusedError:
+                break
     return b""
 
 
 def query_by_tcp(server: str, message: bytes) -> bytes:
-    with socket.create_connection((server, 53), PATIENCE_SECONDS) as asking, asking.makefile("rb") as stream:
-        asking.sendall(len(message).to_bytes(2, "big") + message)
-        return stream.read(int.from_bytes(stream.read(2), "big"))
+    try:
+        with socket.create_connection((server, 53), PATIENCE_SECONDS) as asking, asking.makefile("rb") as stream:
+            asking.sendall(len(message).to_bytes(2, "big") + message)
+            return stream.read(int.from_bytes(stream.read(2), "big"))
+    except OSError:  # it is busy, or waits for another server
+        return b""
 
 
 if __name__ == "__main__":

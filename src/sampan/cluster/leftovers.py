@@ -56,9 +56,16 @@ async def end_shims(instance: Instance) -> None:
 
 async def end_containers(instance: Instance, tree: CgroupTree | None = None) -> None:
     """What runs in its pods though the shims are gone, killed as well: by then the pods' cgroup is all that tells."""
-    there = await asyncio.to_thread((tree or CgroupTree()).processes, instance.cgroup)
-    if there:
-        await _end(lambda process: process.pid in there, lambda _: False)
+    tree, spared = tree or CgroupTree(), {os.getpid(), *processes.ancestors(os.getpid())}
+
+    def living() -> set[int]:
+        return {pid for pid in tree.processes(instance.cgroup) - spared if processes.look(pid) is not None}
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GONE_SECONDS):
+            # Again and again: one that was ended may have started another before.
+            while there := await asyncio.to_thread(living):
+                await _end(lambda process: process.pid in there, lambda _: False)
 
 
 async def _end(is_ours: Callable[[Process], bool], leave: Callable[[Process], bool]) -> None:

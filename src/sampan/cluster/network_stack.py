@@ -110,7 +110,7 @@ async def run_pod_routes(client: Client, instance: Instance, kubelet: Client) ->
 
 async def run_pod_network(client: Client, informers: InformerFactory, instance: Instance) -> None:
     """Pod network and service proxy for the range that the node was given, and anew when it is given another."""
-    given, dns = "", ClusterDns(informers)
+    dns = ClusterDns(informers)
     given = await podnetwork.node_range(client, instance.node.name)
     while True:
         podnetwork.write_config(instance, given)
