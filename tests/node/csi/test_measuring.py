@@ -163,6 +163,20 @@ async def test_a_file_system_that_is_not_there_is_told_by_its_path(tmp_path: Pat
     assert (await files.look(tmp_path)).capacity_bytes > 0
 
 
+async def test_a_machine_without_a_thread_to_spare_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    files = FileSystems()
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        with pytest.raises(Unmeasured, match=f"^look at {tmp_path}: can't start new thread$"):
+            await files.look(tmp_path)
+    assert (await files.look(tmp_path)).capacity_bytes > 0
+
+
 async def test_an_error_leaves_the_numbers_of_before(bench: Bench) -> None:
     driver = FaultyDriver(CAPABILITIES)
     await mounted(bench, driver)

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from sampan.api.clock import FixedClock
+from sampan.api.resources import CONFIG_MAPS
 from sampan.api.types import Obj
+from sampan.node.env.sources import ObjectRef
 from sampan.node.volumes import layout, records
 from sampan.node.volumes.emptydir import page_bytes
 from sampan.node.volumes.errors import VolumeError
@@ -338,3 +340,55 @@ async def test_paths_that_hang_take_no_thread_of_the_nodes_own(world: World) -> 
     finally:
         hung.free.set()
     await asyncio.gather(*waiting)
+
+
+async def test_a_pod_whose_path_hangs_keeps_no_other_from_being_refreshed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampan.node.volumes.manager._PATIENCE_SECONDS", 0.1)
+    hung = HungPlugin()
+    manager = VolumeManager(
+        world.root, world.source, world.tokens, world.clock, mounter=world.mounter, plugins={**BUILT_IN, "hung": hung}
+    )
+    config = {"name": "c", "configMap": {"name": "cm"}}
+    world.add_config_map("cm", a="1")
+    hung.free.set()
+    await manager.mount_pod(pod("u1", config, {"name": "v", "hung": {}}))
+    path = (await manager.mount_pod(pod("u2", config)))["c"].host_path
+    hung.free.clear()
+    world.add_config_map("cm", a="2")
+    manager.object_changed(ObjectRef(CONFIG_MAPS, "ns", "cm"))
+    try:
+        async with asyncio.timeout(30):
+            await manager.refresh_due()
+            while (path / "a").read_text() != "2":  # noqa: ASYNC110 (a thread writes it)
+                await asyncio.sleep(0.005)
+    finally:
+        hung.free.set()
+    async with asyncio.timeout(30):
+        while manager._refreshing:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+class FaultyPlugin(HungPlugin):
+    faulty = False
+
+    async def prepare(self, volume: Obj, context: Context) -> Prepared:
+        if self.faulty:
+            raise ZeroDivisionError
+        return Prepared()
+
+
+@pytest.mark.logs_errors("refresh of volumes of pod u1")
+async def test_a_fault_in_a_refresh_is_its_pods_alone_and_is_not_repeated_at_once(world: World) -> None:
+    plugin = FaultyPlugin()
+    plugin.free.set()
+    manager = VolumeManager(
+        world.root, world.source, world.tokens, world.clock, mounter=world.mounter, plugins={**BUILT_IN, "hung": plugin}
+    )
+    faulty = pod("u1", {"name": "v", "hung": {}})
+    await manager.mount_pod(faulty)
+    plugin.faulty = True
+    manager.pod_changed(faulty)
+    await manager.refresh_due()
+    assert 0 < (manager._seconds_until_due() or 0) <= 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ T = TypeVar("T")
 
 async def in_own_thread(work: Callable[[], T], name: str, done: Callable[[], None] = lambda: None) -> T:
     """``done`` is called on the event loop when the thread has ended, whether somebody still waits or not. Raises what
-    ``work`` does. The thread keeps no process from ending."""
+    ``work`` does, and OSError where no thread can be had. The thread keeps no process from ending."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 
@@ -35,5 +36,9 @@ async def in_own_thread(work: Callable[[], T], name: str, done: Callable[[], Non
         if not answer.done():
             settle(what)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError as error:
+        done()
+        raise OSError(errno.EAGAIN, f"{name}: {error}") from error
     return await answer

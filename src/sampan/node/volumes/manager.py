@@ -56,6 +56,8 @@ _PROPAGATIONS: Mapping[str, Propagation] = {
 
 #: a volume that could not be refreshed is tried again after this time
 _RETRY_SECONDS = 60.0
+#: so long one pod's refresh may keep the others waiting; then it goes on by itself
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +265,8 @@ class VolumeManager:
             self._lanes.close()
 
     async def refresh_due(self) -> None:
-        """Refreshes the pods whose sources changed, whose tokens are due, or whose retry is due. What waits for
-        somebody's driver goes on by itself."""
+        """Refreshes the pods whose sources changed, whose tokens are due, or whose retry is due: one after the other,
+        but what waits for somebody's driver, or takes long for another reason, goes on by itself."""
         now = asyncio.get_running_loop().time()
         due = self._dirty | self._renewals_due() | {uid for uid, when in self._retries.items() if when <= now}
         due -= self._refreshing.keys()
@@ -274,18 +276,20 @@ class VolumeManager:
             state = self._pods.get(uid)
             if state is None:
                 continue
-            if not state.lane:
-                await self._refresh(uid, state)
-                continue
             task = self._refreshing[uid] = tasks.detach(self._refresh(uid, state), f"refresh of volumes of pod {uid}")
             task.add_done_callback(functools.partial(self._refreshed, uid))
+            if not state.lane:
+                await asyncio.wait((task,), timeout=_PATIENCE_SECONDS)
 
     async def _refresh(self, uid: str, state: _PodState) -> None:
         try:
             await self.mount_pod(state.pod)
+            return
         except VolumeError as error:
             log.warning("refresh of volumes of pod %s: %s", uid, error)
-            self._retries[uid] = asyncio.get_running_loop().time() + _RETRY_SECONDS
+        except Exception:  # a fault of ours is told, and is this pod's alone
+            log.exception("refresh of volumes of pod %s", uid)
+        self._retries[uid] = asyncio.get_running_loop().time() + _RETRY_SECONDS
 
     def _refreshed(self, uid: str, task: asyncio.Task[None]) -> None:
         self._refreshing.pop(uid, None)

@@ -87,3 +87,5 @@ class FileSystems:
                 return await work
         except TimeoutError:
             raise Unmeasured(f"{path}: its file system does not answer") from None
+        except OSError as error:
+            raise Unmeasured(error.strerror or str(error)) from None
