@@ -178,3 +178,45 @@ def test_a_pod_that_changes_or_goes_meanwhile_gets_no_victims(virtual, node, pod
         scheduler.queue.close()
 
     virtual(scenario())
+
+
+def test_a_pod_whose_gates_go_keeps_the_node_that_its_status_names(virtual, node, pod):
+    async def scenario():
+        scheduler = Quiet(Client(NoTransport()), SystemClock(), random.Random(1), SchedulerConfig())
+        fill(scheduler.cluster, node, pod, 1)
+        promised = {"nominatedNodeName": "n0"}
+        gated = pod("p", status=promised, schedulingGates=[{"name": "wait"}]).obj
+        scheduler._changes.pod_changed("ADDED", gated, None)
+        scheduler._changes.pod_changed("MODIFIED", {**gated, "status": {**promised, "phase": "Pending"}}, gated)
+        assert not scheduler.cluster.nominated
+        scheduler._changes.pod_changed("MODIFIED", pod("p", status=promised).obj, gated)
+        assert scheduler.cluster.nominated["uid-p"][1] == "n0"
+        scheduler.queue.close()
+
+    virtual(scenario())
+
+
+@pytest.mark.parametrize("goes", ["pod", "group"])
+def test_who_goes_while_its_gang_is_tried_is_promised_nothing_again(virtual, node, pod, goes):
+    async def scenario():
+        scheduler = Quiet(Client(NoTransport()), SystemClock(), random.Random(1), SchedulerConfig(groups=True))
+        fill(scheduler.cluster, node, pod)
+        ports = [{"containerPort": 80, "hostPort": 80}]  # not only room: the search has pauses
+        group = {"metadata": {"name": "g", "namespace": "default"}}
+        group["spec"] = {"schedulingPolicy": {"gang": {"minCount": 1}}, "priority": 1000}
+        scheduler._changes.pod_group_changed("ADDED", group, None)
+        named = {"schedulingGroup": {"podGroupName": "g"}}
+        member = pod("m", cpu="1", priority=1000, ports=ports, status={"nominatedNodeName": "n3"}, **named)
+        scheduler._changes.pod_changed("ADDED", member.obj, None)
+        assert scheduler.cluster.nominated["uid-m"][1] == "n3"
+        attempt = to_its_first_pause(scheduler._attempt(scheduler.queue.pop_nowait()))
+        if goes == "pod":
+            scheduler._changes.pod_changed("DELETED", member.obj, member.obj)
+        else:
+            scheduler._changes.pod_group_changed("DELETED", group, group)
+        assert not finish(attempt)
+        assert not scheduler.cluster.nominated
+        scheduler.queue.check_invariants()
+        scheduler.queue.close()
+
+    virtual(scenario())

@@ -286,6 +286,36 @@ def test_a_more_important_pod_takes_the_place_of_a_disk_and_of_a_driver_s_volume
     assert world.why(volumes=[disk]).startswith(all_nodes(world, "node(s) had no available disk"))
 
 
+def test_whom_to_send_away_for_a_volume_costs_each_node_the_same_among_many(
+    new_world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_up(nodes: int) -> int:
+        world = new_world()
+        disks = Disks(world)
+        names = [f"n{number}" for number in range(nodes)]
+        for name in (*names, "wanted"):
+            disks.volume(name, csi={"driver": "d.example", "volumeHandle": name})
+            disks.claim(name, volume=name)
+        for name in names:
+            world.node(name)
+            driver = {"name": "d.example", "allocatable": {"count": 1}}
+            disks.storage.csi_node_changed({"metadata": {"name": name}, "spec": {"drivers": [driver]}})
+            world.pod(f"on-{name}", name, volumes=using(name), priority=1)
+        asked: list[str] = []
+        get = disks.claims.get
+
+        def counted(namespace: str, name: str) -> Obj | None:
+            asked.append(name)
+            return get(namespace, name)
+
+        monkeypatch.setattr(disks.claims, "get", counted)
+        assert world.preempt(volumes=using("wanted"), priority=10).node
+        return len(asked)
+
+    few, many = looked_up(5), looked_up(20)
+    assert many <= 4 * few
+
+
 def test_a_volume_of_a_pod_that_was_promised_room_counts(world: Any, disks: Disks, pod: Any) -> None:
     world.node("a")
     disk = {"name": "d", "gcePersistentDisk": {"pdName": "x"}}

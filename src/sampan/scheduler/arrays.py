@@ -7,7 +7,7 @@ One event loop; a decision is synchronous, so these arrays are its snapshot and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -286,6 +286,11 @@ class NodeArrays:
 
     def length(self, at: At) -> int:
         return self.size if isinstance(at, slice) else len(at)
+
+    def slots(self, at: At) -> Sequence[int]:
+        """In plain numbers."""
+        found: Sequence[int] = range(self.size) if isinstance(at, slice) else at.tolist()
+        return found
 
     def where_label(self, key: str, predicate: Callable[[str | None], bool], at: At) -> Bools:
         column = self.labels.get(key)

@@ -94,19 +94,24 @@ class Changes:
         if pod.terminating:
             self._queue.remove(pod.uid)
             return
-        if self._cluster.is_assumed(pod.uid):
-            pass
-        elif pod.nominated_node and (item is None or item.place is not Place.GATED):
-            self._cluster.nominate(pod, pod.nominated_node)
-        elif previous is not None and text(part(previous, "status"), "nominatedNodeName"):
-            self._cluster.nominate(pod, "")
         if item is not None and previous is not None and not _scheduling_changed(pod.obj, previous):
+            self._promise(pod, previous, gated=item.place is Place.GATED)
             self._queue.update(pod)
             return
         gated = self._is_gated(pod)
-        if gated:  # who may not be tried keeps no node from others
-            self._cluster.nominate(pod, "")
+        self._promise(pod, previous, gated=gated)
         self._queue.add(pod, gated=gated)
+
+    def _promise(self, pod: PodInfo, previous: Obj | None, *, gated: bool) -> None:
+        """Keeps the node for it that its status names; who may not be tried keeps none from others."""
+        if gated:
+            self._cluster.nominate(pod, "")
+        elif self._cluster.is_assumed(pod.uid):
+            pass
+        elif pod.nominated_node:
+            self._cluster.nominate(pod, pod.nominated_node)
+        elif previous is not None and text(part(previous, "status"), "nominatedNodeName"):
+            self._cluster.nominate(pod, "")
 
     def look_again(self, obj: Obj) -> None:
         """Something came up that may let a pod in that was not."""

@@ -75,6 +75,7 @@ class Gangs:
         try:
             found = await place(items, group, scheduled, profile, self._cluster, self._random, search)
         except Exception as error:
+            self._keep_nothing_for_gone(items)
             for each in filter(self._is_tried, items):
                 self._outcomes.raised(each, each.pod, profile, error)
             return False
@@ -82,11 +83,13 @@ class Gangs:
         if acts and found.paused and not still_there(found, self._cluster, self._is_tried):
             found.makes_room = False  # what it needs is another thing now: nobody has to go for this
             take_back(found, profile, self._cluster)
+            self._keep_nothing_for_gone(items)
             for each in filter(self._is_tried, items):
                 self._queue.retry(each)
             return False
         if found.status.code is not Code.SUCCESS:
             take_back(found, profile, self._cluster)
+            self._keep_nothing_for_gone(items)
             await self._nobody_placed(found, group, profile)
             return False
         self._reporter.group(group.obj, found.status)
@@ -104,6 +107,13 @@ class Gangs:
 
     def _is_tried(self, item: QueuedPod) -> bool:
         return self._queue.find(item.pod.uid) is item and item.place is Place.TAKEN
+
+    def _keep_nothing_for_gone(self, items: Sequence[QueuedPod]) -> None:
+        """Those that went while they were tried, or may not be tried any more: what was promised to them before the
+        try must not be so again, for nobody would take it back."""
+        for each in items:
+            if self._queue.find(each.pod.uid) is not each or each.place is Place.GATED:
+                self._cluster.nominate(each.pod, "")
 
     async def _bind(self, found: GroupDecision, profile: Profile) -> None:
         """All have left the queue before others have their turn: they are decided on, whatever happens then."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sampan.api.reading import part, parts, text
 from sampan.api.storage import claims
@@ -34,26 +35,40 @@ class NodeVolumeLimits:
         return SUCCESS
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
-        """Only nodes that have a limit are looked at, and of these the pods."""
+        """Only nodes that have a limit are looked at; and of these the pods, where they could have reached it."""
         wanted: set[tuple[str, str]] = state.data[self.name]
         nodes, storage = cluster.nodes, cluster.storage
-        ids = np.zeros(nodes.size, np.int32)
+        at_most = nodes.followed(self.name, lambda at: _at_most(cluster, at))
+        ids = np.zeros(nodes.length(at), np.int32)
         verdict = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _REASON)
         for driver in {each[0] for each in wanted}:
-            for node, limit in storage.limits(driver).items():
-                slot = nodes.slot_of.get(node)
-                if slot is None:
+            mine = {each for each in wanted if each[0] == driver}
+            limits = storage.limits(driver)
+            for position, slot in enumerate(nodes.slots(at)):
+                limit = limits.get(nodes.names[slot])
+                if limit is None or at_most.item(slot) + len(mine) <= limit:
                     continue
-                present = cluster.pods_on.get(node, {}).values()
+                present = cluster.pods_on.get(nodes.names[slot], {}).values()
                 held = {each for other in present for each in _attached(other, storage) if each[0] == driver}
-                new = {each for each in wanted if each[0] == driver} - held
-                if new and len(held) + len(new) > limit:
-                    ids[slot] = verdict
-        return ids[at]
+                if (new := mine - held) and len(held) + len(new) > limit:
+                    ids[position] = verdict
+        return ids
 
     def hint(self, pod: PodInfo, event: Event, changed: PodInfo | None, cluster: Cluster) -> bool:
         """A pod with volumes has gone."""
         return changed is None or bool(changed.spec.get("volumes"))
+
+
+def _at_most(cluster: Cluster, at: At) -> NDArray[np.int64]:
+    """How many volumes the pods of each slot can hold, whatever their claims are."""
+    pods_on, names = cluster.pods_on, cluster.nodes.names
+    counts = [sum(map(_volumes, pods_on.get(names[slot], {}).values())) for slot in cluster.nodes.slots(at)]
+    return np.array(counts, np.int64)
+
+
+def _volumes(pod: PodInfo) -> int:
+    inline = pod.spec.get("volumes")
+    return len(pod.claims) + sum("csi" in each for each in inline) if inline else 0
 
 
 def _attached(pod: PodInfo, storage: Storage) -> Iterator[tuple[str, str]]:

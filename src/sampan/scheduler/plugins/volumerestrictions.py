@@ -47,7 +47,7 @@ class VolumeRestrictions:
             ids[:] = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _ONE_POD)
         elif disks:
             verdict = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _NO_DISK)
-            for position, slot in enumerate(np.arange(nodes.size)[at]):
+            for position, slot in enumerate(nodes.slots(at)):
                 present = cluster.pods_on.get(nodes.names[slot], {}).values()
                 if any(_conflict(mine, other) for mine in disks for each in present for other in _disks(each)):
                     ids[position] = verdict
