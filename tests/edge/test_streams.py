@@ -116,6 +116,43 @@ async def test_http2_is_offered_with_tls() -> None:
                 await writer.wait_closed()
 
 
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+async def _posted_by_http2(declared: int, come: int) -> bytes:
+    """The status of a request by HTTP/2 (RFC 9113, 4.1; RFC 7541, 6) of whose body some has come with its headers."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    length = str(declared).encode()
+    head = b"\x83\x87\x84\x01\x06web.io\x0f\x0d" + bytes([len(length)]) + length  # POST, https, /
+    reader, writer = await asyncio.open_connection(ADDRESS, HTTPS, ssl=context, server_hostname="web.io")
+    try:
+        body = _frame(0, come == declared, 1, b"x" * come)
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0) + _frame(1, 4, 1, head) + body)
+        while True:
+            start = await reader.readexactly(9)
+            payload = await reader.readexactly(int.from_bytes(start[:3], "big"))
+            if start[3] == 1:
+                return b"200" if payload[0] == 0x88 else payload[2:5]
+    finally:
+        writer.close()
+
+
+async def test_a_declared_length_is_held_to_the_limit_in_http2_too_however_much_has_come() -> None:
+    async with lab() as made:
+        limited = ingress("web", rule("web.io", path("/", "web")), annotations={"proxy-body-size": "1k"})
+        world = World(ingresses=[limited])
+        world.serve("web", await made.backend("web"))
+        await _serve(made, world)
+        assert await _posted_by_http2(900, 900) == b"200"
+        for declared in (2000, 1 << 31, 1 << 32, (1 << 32) + 5):
+            for come in (5, 500):
+                async with asyncio.timeout(60):
+                    assert await _posted_by_http2(declared, come) == b"413", (declared, come)
+
+
 async def test_a_back_end_with_tls_is_asked_with_tls(tmp_path: Path) -> None:
     chain = tmp_path / "pair.pem"
     chain.write_text("".join(pair("inner")))

@@ -35,6 +35,9 @@ _USUAL_TLS = BackendTls()
 _NO_EDIT = HeaderEdit()
 #: how long a request may wait for its body because it is mirrored
 _BODY_SECONDS = 5
+#: ``add`` makes a number of 64 bits of the words; ``req.hdr_val`` has 32, of which 4 GiB are none. ``req.body_size`` is
+#: in HTTP/2 what has come by now.
+_DECLARED_BYTES = "req.hdr(content-length),add(0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def _mirrors(route: Route, made: Section, options: Options) -> Iterator[str]:
     """As the request is by now. A body has to be there before it can be copied (``mirror.lua``)."""
     if not route.mirrors:
         return
-    yield f"http-request wait-for-body time {_BODY_SECONDS}s if {{ req.hdr_val(content-length) gt 0 }}"
+    yield f"http-request wait-for-body time {_BODY_SECONDS}s if {{ {_DECLARED_BYTES} gt 0 }}"
     copies = []
     for mirror in route.mirrors:
         alone = Route("", route.owner, backends=(Weighted(mirror.backend),))
@@ -183,8 +186,7 @@ def _access(route: Route, made: Section, options: Options) -> Iterator[str]:
         yield f"http-request auth realm {words.word(access.auth.realm)} unless known_user"
         yield "http-request del-header Authorization"
     if access.body_bytes:
-        # Not the header's value, of which the program keeps 32 bits: 4 GiB would be nothing.
-        yield f"http-request deny deny_status 413 if {{ req.body_size gt {access.body_bytes} }}"
+        yield f"http-request deny deny_status 413 if {{ {_DECLARED_BYTES} gt {access.body_bytes} }}"
 
 
 def _denying(status: int) -> int:
