@@ -132,6 +132,31 @@ async def test_a_service_that_the_kernel_does_not_take_is_tried_again_by_itself(
     assert len(refused) == 5
 
 
+async def test_who_is_refused_later_is_tried_again_as_soon_as_the_first(client, config, run_proxy, nft, conntrack, api):
+    apply, want, tries = nft.apply, {"10.96.0.30", "10.96.0.40"}, []
+
+    async def refuse(transaction):
+        if found := {each for each in want if each in str(transaction)}:
+            tries.append(found)
+            raise NftError("Error: Cannot allocate memory")
+        await apply(transaction)
+
+    nft.apply = refuse
+    async with run_proxy(client, config, nft=nft, conntrack=conntrack) as proxy:
+        backend = proxy._backend
+        api.add(SERVICES, make.service("former", "10.96.0.30"))
+        await proxy.settled()
+        tries.clear()
+        for _ in range(300):
+            await backend.repair(whole=False)
+        assert len(tries) == 9, "after 1, 2, 4 looks and so on; then after 64"
+        api.add(SERVICES, make.service("latter", "10.96.0.40"))
+        await proxy.settled()
+        want.remove("10.96.0.40")
+        await backend.repair(whole=False)
+        assert set(await nft.elements(V4.no_endpoint_ips)) == {"10.96.0.40 . tcp . 80"}
+
+
 async def test_a_lost_table_is_noticed_without_a_change(client, config, run_proxy, nft, conntrack):
     config = dataclasses.replace(config, check_seconds=0.01)
     async with run_proxy(client, config, nft=nft, conntrack=conntrack):

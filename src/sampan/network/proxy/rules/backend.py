@@ -156,6 +156,8 @@ class RuleBackend:
             self._refuse(owners[0], wanted[owners[0]], error)
 
     def _refuse(self, owner: Owner, contents: Contents | None, error: NftError) -> None:
+        # However long others have been refused: this one may be taken at the next look.
+        self._looks, self._pause = 0, 1
         what = f"Service {owner[1]}/{owner[2]}" if owner[2] else "host ports"
         log.warning("%s stays as it was, the kernel does not take what it asks for: %s", what, error)
         if contents is not None:
@@ -218,13 +220,15 @@ class RuleBackend:
         if self._looks < self._pause:
             return
         again = {owner: contents for owner, contents in self._refused.items() if owner not in self._wanted}
+        pause = min(2 * self._pause, _LONGEST_PAUSE)
         try:
             self._refused = {}
             await self._change_apart(again)
         except BackendError:
             self._refused = again
             raise
-        self._looks, self._pause = 0, min(2 * self._pause, _LONGEST_PAUSE) if self._refused else 1
+        finally:
+            self._looks, self._pause = 0, pause if self._refused else 1
 
     async def close(self) -> None:
         self._tables.close()
