@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sampan.api.objects import copy_of, deep_copy
+from sampan.api.objects import copy_of, deep_copy, same
 
 
 def containers(value: Any) -> list[Any]:
@@ -47,3 +47,21 @@ def test_a_deep_copy_shares_nothing() -> None:
     copied = deep_copy(WHOLE)
     assert copied == WHOLE
     assert not {id(one) for one in containers(copied)} & {id(one) for one in containers(WHOLE)}
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, True), (0, False), (1.0, True)])
+@pytest.mark.parametrize(
+    "where",
+    [lambda value: value, lambda value: {"a": [{"b": value}]}, lambda value: [2**70, value]],
+    ids=("itself", "below", "beside_much"),
+)
+def test_a_truth_is_no_number(where: Any, one: Any, other: Any) -> None:
+    assert where(one) == where(other)
+    assert not same(where(one), where(other))
+    assert same(where(one), where(one))
+    assert same(where(1), where(1.0))
+
+
+def test_the_order_of_keys_is_no_difference() -> None:
+    assert same({"a": 1, "b": [True, {}]}, {"b": [True, {}], "a": 1})
+    assert not same({"a": 1}, {"a": 1, "b": None})

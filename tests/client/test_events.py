@@ -7,6 +7,7 @@ import pytest
 from sampan.api.clock import FixedClock
 from sampan.api.errors import ServiceUnavailable
 from sampan.api.resources import EVENTS
+from sampan.client import events
 from sampan.client.client import Client
 from sampan.client.events import EventRecorder
 
@@ -104,3 +105,9 @@ async def test_an_event_that_cannot_be_written_for_a_bug_costs_only_itself(api, 
     recorder.event(about, "Normal", "Second", "written")
     await recorder.flush()
     assert [event["reason"] for event in api.all(EVENTS)] == ["Second"]
+
+
+def test_what_recorders_share_is_bounded(recorder, clock):
+    for number in range(2 * events._MESSAGES_KEPT):
+        recorder.event({**POD, "metadata": {"name": f"p{number}"}}, "Normal", "Started", f"Started container {number}")
+        assert len(events._messages) <= events._MESSAGES_KEPT

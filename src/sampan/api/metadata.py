@@ -15,6 +15,7 @@ from sampan.api import errors, names
 from sampan.api.clock import Random, format_time
 from sampan.api.errors import FieldError
 from sampan.api.kind import Kind
+from sampan.api.objects import same
 from sampan.api.types import Obj
 
 ANNOTATIONS_LIMIT_BYTES = 256 * 1024
@@ -85,7 +86,7 @@ def next_generation(new: Obj, old: Obj, *, status_counts: bool = False, counted:
     what of metadata counts too."""
     current: int = old.get("metadata", {}).get("generation", 0)
     ignored = ("metadata", "kind", "apiVersion", *(() if status_counts else ("status",)))
-    changed = any(new.get(key) != old.get(key) for key in {**new, **old} if key not in ignored)
+    changed = any(not same(new.get(key), old.get(key)) for key in {**new, **old} if key not in ignored)
     if counted and not changed:
         before, after = (obj.get("metadata", {}) for obj in (old, new))
         changed = any((before.get(key) or {}) != (after.get(key) or {}) for key in counted)

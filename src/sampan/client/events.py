@@ -8,7 +8,6 @@ one event raise its count, many similar ones are combined, a flood about one obj
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import Generic, Literal, TypeVar
@@ -36,7 +35,19 @@ MESSAGE_LIMIT = 1024
 #: events of one object and moment; more are lost
 _SAME_MOMENT = 16
 
+#: messages that all recorders of this process hold once: what a thousand nodes say is mostly the same. Not
+#: ``sys.intern``: texts that Python 3.12 is given so are never freed.
+_MESSAGES_KEPT = 1024
+_messages: dict[str, str] = {}
+
 V = TypeVar("V")
+
+
+def _one_of(message: str) -> str:
+    """The one that stands for all that are equal."""
+    if len(_messages) >= _MESSAGES_KEPT:
+        _messages.clear()
+    return _messages.setdefault(message, message)
 
 
 class _Lru(Generic[V]):
@@ -193,7 +204,7 @@ class EventRecorder:
         if message in similar.messages:
             return message
         if len(similar.messages) < SIMILAR_LIMIT:
-            similar.messages += (sys.intern(message),)
+            similar.messages += (_one_of(message),)
             return message
         return f"(combined from similar events): {message}"
 

@@ -177,3 +177,18 @@ async def test_a_definition_that_is_wrong_is_refused_in_upstreams_words(sea: Any
         "spec.validation.openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object "
         "fields"
     )
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, True), (False, 0), (0.0, False)])
+async def test_a_value_of_another_type_is_another_value(boats: Any, before: Any, after: Any) -> None:
+    """Python says that ``1 == True``: JSON does not."""
+    made = await boats("POST", BOATS, boat(masts=0, free={"below": [{"on": before}]}))
+    assert made.status == 201, made.obj
+    made.obj["spec"]["free"]["below"][0]["on"] = after
+    changed = await boats("PUT", f"{BOATS}/a?fieldManager=other", made.obj)
+    assert changed.status == 200, changed.obj
+    found = await boats("GET", f"{BOATS}/a")
+    on = found.obj["spec"]["free"]["below"][0]["on"]
+    assert (on, type(on)) == (after, type(after))
+    assert found.obj["metadata"]["generation"] == 2
+    assert "other" in [entry["manager"] for entry in found.obj["metadata"]["managedFields"]]

@@ -1,13 +1,15 @@
 """What changed from one object to another, as sets of fields that were added, modified and removed.
 
-The hot path of every write: parts that are equal are passed over by one comparison of Python's own, and what is new is
-walked only to name it. Source: structured-merge-diff ``typed/compare.go``.
+The hot path of every write: parts that are equal are passed over by one comparison of Python's own (by one
+more where types may change), and what is new is walked only to name it.
+Source: structured-merge-diff ``typed/compare.go``.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from sampan.api import objects
 from sampan.api.apply import sets
 from sampan.api.apply.sets import NONE, Fields
 from sampan.api.apply.shapes import Keyed, Leaf, Shape, Values, by_element
@@ -60,6 +62,11 @@ def _compare(shape: Shape, old: Any, new: Any, element: str, into: Comparison) -
         into.modified[element] = NONE
 
 
+def _equal(shape: Shape, old: Any, new: Any) -> bool:
+    """Of parts of what has this shape."""
+    return bool(old == new) and (not shape.free or objects.same(old, new))
+
+
 def _is_any(value: Any, kind: type) -> bool:
     """Null counts as empty."""
     return type(value) is kind or value is None
@@ -76,7 +83,7 @@ def _take(element: str, below: Comparison, into: Comparison) -> None:
 
 
 def _fields(shape: Shape, old: dict[str, Any], new: dict[str, Any], into: Comparison) -> None:
-    field = shape.field
+    field, free = shape.field, shape.free
     for name, value in new.items():
         if name not in old:
             found = field(name)
@@ -84,7 +91,8 @@ def _fields(shape: Shape, old: dict[str, Any], new: dict[str, Any], into: Compar
                 into.added[found[0]] = found[1].whole(value)
         else:
             before = old[name]
-            if before is value or (before == value and type(before) is type(value)):
+            alike = before is value or (before == value and type(before) is type(value))
+            if alike and (not free or objects.same(before, value)):
                 continue
             found = field(name)
             if found is not None:
@@ -105,11 +113,11 @@ def _items(shape: Keyed | Values, old: list[Any], new: list[Any], into: Comparis
         if previous is None:
             into.added[element] = NONE if len(present) > 1 else below.whole(present[0])
         elif len(previous) == len(present) == 1:
-            if previous[0] != present[0]:
+            if not _equal(shape, previous[0], present[0]):
                 _compare(below, previous[0], present[0], element, into)
         elif len(previous) > 1 and len(present) > 1:
             # items given twice are compared as if their list were one value
-            if previous != present:
+            if not _equal(shape, previous, present):
                 into.modified[element] = NONE
         elif len(previous) > 1:
             into.added[element] = below.whole(present[0])

@@ -30,9 +30,11 @@ _KEPT: Final = 2048
 
 class Shape:
     """``field(name)``: the element and shape of a key of an object; None: the structure has no such field.
-    ``whole(value)``: what stands below the element of a value that comes, or goes, with all that is in it."""
+    ``whole(value)``: what stands below the element of a value that comes, or goes, with all that is in it.
+    ``free``: types of what is below may change, so that Python's ``==`` (to which 1 is True) does not tell enough."""
 
     __slots__ = ()
+    free: bool = False
 
     def field(self, name: str) -> tuple[str, Shape] | None:
         return None
@@ -54,6 +56,7 @@ class Deduced(Shape):
     """What a schema preserves without knowing it: objects field by field, all else as a whole."""
 
     __slots__ = ()
+    free = True
 
     def field(self, name: str) -> tuple[str, Shape] | None:
         return f"f:{name}", self
@@ -69,7 +72,7 @@ class Deduced(Shape):
 class Struct(Shape):
     """Declared fields; ``others``: the shape of those that are not declared, if they may be there."""
 
-    __slots__ = ("_children", "_custom", "_node", "_zero", "others")
+    __slots__ = ("_children", "_custom", "_node", "_zero", "free", "others")
 
     def __init__(self, node: ObjectNode, *, custom: bool) -> None:
         self._node = node
@@ -77,6 +80,7 @@ class Struct(Shape):
         self._children: dict[str, tuple[str, Shape]] = {}
         self._zero: Any = None
         self.others: Shape | None = DEDUCED if node.preserve_unknown else None
+        self.free = custom or node.preserve_unknown
 
     def child(self, name: str) -> tuple[str, Shape] | None:
         """The element and shape of a declared field; None: there is no such field."""
@@ -124,10 +128,10 @@ class Struct(Shape):
 class FreeMap(Shape):
     """Any keys, values of one shape."""
 
-    __slots__ = ("values",)
+    __slots__ = ("free", "values")
 
     def __init__(self, values: Shape) -> None:
-        self.values = values
+        self.values, self.free = values, values.free
 
     def field(self, name: str) -> tuple[str, Shape] | None:
         return f"f:{name}", self.values
@@ -144,12 +148,12 @@ class FreeMap(Shape):
 class Keyed(Shape):
     """A list whose items are told apart by the values of some of their fields."""
 
-    __slots__ = ("_custom", "_defaults", "_elements", "_items", "_shape", "keys")
+    __slots__ = ("_custom", "_defaults", "_elements", "_items", "_shape", "free", "keys")
 
     def __init__(self, node: ListNode, *, custom: bool) -> None:
         self.keys = node.list_keys
         self._items = node.items
-        self._custom = custom
+        self._custom = self.free = custom
         self._defaults = _key_defaults(node)
         self._elements: dict[Any, str] = {}
         self._shape: Shape | None = None

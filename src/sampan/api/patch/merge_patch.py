@@ -39,17 +39,6 @@ def diff(original: Any, modified: Any) -> Obj:
             below = diff(before, value)
             if below:
                 patch[key] = below
-        elif key not in original or not _same(before, value):
+        elif key not in original or not objects.same(before, value):
             patch[key] = objects.deep_copy(value)
     return patch
-
-
-def _same(left: Any, right: Any) -> bool:
-    """Equal as JSON: Python's ``1 == True`` is not."""
-    if isinstance(left, bool) != isinstance(right, bool):
-        return False
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(_same(item, right[key]) for key, item in left.items())
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_same, left, right))
-    return bool(left == right)

@@ -20,7 +20,7 @@ from sampan.api.apply.shapes import Shape, Struct, shape_of
 from sampan.api.apply.updating import Comparisons, track
 from sampan.api.clock import format_time
 from sampan.api.kind import Kind
-from sampan.api.objects import copy_of
+from sampan.api.objects import copy_of, same
 from sampan.api.types import Obj
 from sampan.server.options import WriteOptions
 from sampan.server.request import Request
@@ -186,9 +186,9 @@ def keep_times(new: Obj, old: Obj) -> bool:
     meta, live = new["metadata"], old["metadata"].get("managedFields")
     entries = meta.get("managedFields")
     if entries is live or not entries or not live:
-        return new == old
+        return same(new, old)
     meta["managedFields"] = live
-    if new == old and managers.same_but_times(entries, live):
+    if same(new, old) and managers.same_but_times(entries, live):
         return True
     meta["managedFields"] = entries
     return False
