@@ -29,6 +29,16 @@ async def test_a_patch_changes_what_is_stored(api: Any, configured: Configured, 
     assert (await api("GET", f"{MAPS}/c")).obj["data"]["mutated"] == "yes"
 
 
+async def test_a_patch_may_make_a_truth_of_a_number(api: Any, configured: Configured, hook: Hook) -> None:
+    """Python says that ``1 == True``: JSON does not."""
+    hook.reply = lambda review: patched(review, {"op": "replace", "path": "/data/on", "value": True})
+    await configured.mutating(webhook(hook.by_url(), rule("controllerrevisions", group="apps")))
+    revision = {"metadata": {"name": "r"}, "revision": 1, "data": {"on": 1}}
+    answer = await api("POST", "/apis/apps/v1/namespaces/default/controllerrevisions", revision)
+    assert answer.status == 201, answer.obj
+    assert answer.obj["data"]["on"] is True
+
+
 async def test_webhooks_are_asked_in_order_each_about_what_the_last_one_left(
     api: Any, configured: Configured, hook: Hook
 ) -> None:

@@ -66,7 +66,7 @@ class MutatingPolicies:
             write.reinvocation = Reinvocation()
         memory: _Memory = write.reinvocation.memory.setdefault("MutatingAdmissionPolicy", _Memory())
         again = write.reinvocation.again
-        if again and memory.left is not None and memory.left != write.obj:
+        if again and memory.left is not None and not objects.same(memory.left, write.obj):
             memory.something_changed()  # others did, in this round
         round_ = _Round(self._policies, self._matching, self._params, self._judging, write, memory)
         for hook in hooks:

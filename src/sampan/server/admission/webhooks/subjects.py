@@ -202,7 +202,7 @@ def _made(make: Callable[[Obj, Node | None], Obj], shown: Shown, node: Node | No
 
 
 def _differ(new: Obj, old: Obj) -> bool:
-    return new != old
+    return not objects.same(new, old)
 
 
 def internal_error(text: str) -> errors.InternalError:
