@@ -257,9 +257,10 @@ def _sctp(source: int, target: int, kind: int, tag: int) -> bytes:
 
 
 def _read_sctp(opened: socket.socket, packet: bytes) -> tuple[int, int, int, int]:
-    """Ports, kind of the first chunk, and the tag that its sender asks for."""
+    """Ports, kind of the first chunk, and the tag that its sender asks for. A kernel that has SCTP itself sends shorter
+    packets (ABORT)."""
     start = (packet[0] & 15) * 4 if opened.family == socket.AF_INET else 0  # IPv4 hands its own header over
-    source, target, _, _, kind, _, _, tag = struct.unpack_from("!HHIIBBHI", packet, start)
+    source, target, _, _, kind, _, _, tag = struct.unpack_from("!HHIIBBHI", packet.ljust(start + 20, b"\0"), start)
     return source, target, kind, tag
 
 
