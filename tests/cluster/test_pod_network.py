@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from sampan.api.resources import SERVICES
 from sampan.api.transport import WatchEvent
+from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
 from sampan.cluster import network_stack, podnetwork
 from sampan.cluster.instance import ClusterSettings, Instance
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
 from sampan.testing import virtual
 
 
@@ -130,3 +135,27 @@ def test_a_watch_of_the_range_that_is_refused_is_tried_once_a_second() -> None:
         return refusing.watches
 
     assert 9 <= virtual.run(body()) <= 11
+
+
+async def test_who_waits_for_others_to_answer_names_waits_on_when_what_shows_services_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(podnetwork, "RETRY_SECONDS", 0.01)
+    async with Server(ServerConfig(listen=False, store="memory", random=Random(1))) as server:
+        client = Client(server.local_transport())
+        informers = InformerFactory(client)
+        dns = network_stack.ClusterDns(informers)
+        waiting = asyncio.create_task(dns.becomes(False))
+        for _ in range(3):
+            running = asyncio.create_task(informers.run())
+            await dns.synced()
+            await asyncio.sleep(0)
+            await tasks.cancel_and_wait(running)
+        running = asyncio.create_task(informers.run())
+        assert not waiting.done() and dns.is_ours
+        spec = {"selector": {"k8s-app": "kube-dns"}, "ports": [{"port": 53}]}
+        body = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "kube-dns"}, "spec": spec}
+        await client.create(SERVICES, body, "kube-system")
+        async with asyncio.timeout(60):
+            await waiting
+        await tasks.cancel_and_wait(running)

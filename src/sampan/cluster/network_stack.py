@@ -163,4 +163,12 @@ class ClusterDns:
         return service is None or not is_dns_of_others(service)
 
     async def becomes(self, ours: bool) -> None:
-        await self._services.wait_until(lambda: self.is_ours is ours)
+        """However often what shows Services begins anew meanwhile, which cancels whoever waits there."""
+        while True:
+            try:
+                return await self._services.wait_until(lambda: self.is_ours is ours)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+            await asyncio.sleep(podnetwork.RETRY_SECONDS)
