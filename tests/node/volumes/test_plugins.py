@@ -16,7 +16,7 @@ from sampan.api.clock import FixedClock
 from sampan.api.resources import CONFIG_MAPS
 from sampan.api.types import Obj
 from sampan.node.env.sources import ObjectRef
-from sampan.node.volumes import layout, records
+from sampan.node.volumes import lanes, layout, records
 from sampan.node.volumes.emptydir import page_bytes
 from sampan.node.volumes.errors import VolumeError
 from sampan.node.volumes.manager import VolumeManager
@@ -392,3 +392,37 @@ async def test_a_fault_in_a_refresh_is_its_pods_alone_and_is_not_repeated_at_onc
     manager.pod_changed(faulty)
     await manager.refresh_due()
     assert 0 < (manager._seconds_until_due() or 0) <= 60
+
+
+async def test_paths_that_hang_keep_no_pod_without_such_paths_from_starting_or_ending(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, begun = threading.Event(), threading.Semaphore(0)
+
+    def check(path: Path, kind: str) -> None:
+        begun.release()
+        free.wait()
+
+    monkeypatch.setattr("sampan.node.volumes.hostpath.check_host_path", check)
+    world.add_config_map("cm", a="1")
+    hung = [pod(f"u{n}", {"name": "v", "hostPath": {"path": "/mnt"}}) for n in range(8)]
+    waiting = [asyncio.ensure_future(world.manager.mount_pod(each)) for each in hung]
+    try:
+        async with asyncio.timeout(30):
+            for _ in range(8):
+                while not begun.acquire(blocking=False):  # noqa: ASYNC110 (a thread tells it)
+                    await asyncio.sleep(0.005)
+            other = await world.manager.mount_pod(pod("other", {"name": "c", "configMap": {"name": "cm"}}))
+            assert (other["c"].host_path / "a").read_text() == "1"
+            await world.manager.unmount_pod("other")
+    finally:
+        free.set()
+        await asyncio.gather(*waiting)
+
+
+@pytest.mark.parametrize(
+    ("names", "lane"),
+    [([], ""), (["", ""], ""), ([lanes.PATHS, ""], lanes.PATHS), (["", lanes.PATHS, "a.example"], "a.example")],
+)
+def test_a_pod_waits_among_those_of_its_driver_first(names: list[str], lane: str) -> None:
+    assert lanes.of_pod(names) == lane

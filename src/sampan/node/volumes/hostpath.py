@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.node.plugins.paths import KUBELET, on_machine
 from sampan.node.volumes.errors import SetupError
+from sampan.node.volumes.lanes import PATHS
 from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
 from sampan.node.volumes.records import Record
 from sampan.records import dataclass
@@ -38,6 +40,9 @@ class HostPathPlugin(VolumePlugin[HostPath]):
     def __init__(self, root: Path = KUBELET) -> None:
         """``root``: the node's own, which pods know as the kubelet's."""
         self._root = root
+
+    def lane(self, data: Mapping[str, str]) -> str:
+        return PATHS
 
     async def prepare(self, volume: Obj, context: Context) -> HostPath:
         source = volume["hostPath"]

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,10 @@ _GOING: Final = ".removing"
 class LocalPathPlugin(LocalPlugin):
     name = "sampan.io/local-path"
     takes_mount_options = False
+
+    def lane(self, data: Mapping[str, str]) -> str:
+        """The node's own disk."""
+        return ""
 
     async def prepare(self, volume: Obj, context: Context) -> HostPath:
         return HostPath(path=Path(volume[SOURCE]["path"]), type="Directory")

@@ -30,9 +30,8 @@ from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.runtime import Device, Mount, Propagation
 from sampan.node.safepath import UnsafePath
-from sampan.node.volumes import layout, teardown
+from sampan.node.volumes import lanes, layout, teardown
 from sampan.node.volumes.errors import SetupError, VolumeError, setup_failed, teardown_failed
-from sampan.node.volumes.lanes import Lanes
 from sampan.node.volumes.mount import LinuxMounter, Mounter
 from sampan.node.volumes.operations import VolumeOperations
 from sampan.node.volumes.orphans import Orphans
@@ -127,7 +126,7 @@ class VolumeManager:
         self._clock = clock
         self._mounter = mounter or LinuxMounter()
         self._plugins = plugins
-        self._lanes = Lanes()
+        self._lanes = lanes.Lanes()
         self._file_systems = FileSystems()
         self._operations = VolumeOperations(root_dir, self._mounter, plugins)
         self._locks = PodLocks()
@@ -266,7 +265,7 @@ class VolumeManager:
 
     async def refresh_due(self) -> None:
         """Refreshes the pods whose sources changed, whose tokens are due, or whose retry is due: one after the other,
-        but what waits for somebody's driver, or takes long for another reason, goes on by itself."""
+        but what waits for somebody's driver or disk, or takes long for another reason, goes on by itself."""
         now = asyncio.get_running_loop().time()
         due = self._dirty | self._renewals_due() | {uid for uid, when in self._retries.items() if when <= now}
         due -= self._refreshing.keys()
@@ -322,7 +321,7 @@ class VolumeManager:
             if isinstance(each, BaseException):
                 raise each
             ready.append(each)
-        state.lane = next(filter(None, (each.plugin.lane(each.prepared.data) for each in ready)), "")
+        state.lane = lanes.of_pod(each.plugin.lane(each.prepared.data) for each in ready)
         lane = self._lanes.executor(state.lane)
         state.mounted = await turn.in_thread(self._publish, uid, state.mounted, ready, ownership, lane=lane)
         for each in _leaders(ready).values():

@@ -12,7 +12,7 @@ import threading
 from datetime import datetime
 from pathlib import Path
 
-from sampan.node.volumes import layout, records, teardown
+from sampan.node.volumes import lanes, layout, records, teardown
 from sampan.node.volumes.mount import Mounter
 from sampan.node.volumes.ownership import Ownership
 from sampan.node.volumes.plugin import AnyPlugin, Place, Prepared
@@ -83,13 +83,14 @@ class VolumeOperations:
         teardown.remove_tree(directory, self._mounter)
 
     def lane(self, uid: str) -> str:
-        """Whose program taking the pod's volumes away waits for, by their records."""
+        """Whose program or disk taking the pod's volumes away waits for, by their records."""
+        found = []
         for name in records.names(layout.records(self._root, uid)):
             record = self._read(layout.record(self._root, uid, name))
             plugin = self._by_name.get(record.plugin) if record is not None else None
-            if record is not None and plugin is not None and (lane := plugin.lane(record.data)):
-                return lane
-        return ""
+            if record is not None and plugin is not None:
+                found.append(plugin.lane(record.data))
+        return lanes.of_pod(found)
 
     def unstage_unused(self, now: datetime) -> None:
         """For the start: what is staged and no pod's record names is taken away. Failures are logged."""

@@ -113,7 +113,7 @@ class VolumePlugin(ABC, Generic[P]):
         """The pod's volumes are gone from the node."""
 
     def lane(self, data: Mapping[str, str]) -> str:
-        """Whose program the acting verbs wait for, given a record's data; "": nobody's."""
+        """Whose program or disk the acting verbs wait for, given a record's data; "": none but the node's."""
         return ""
 
     def stage_directory(self, root: Path, stage_id: str, data: Mapping[str, str]) -> Path:
