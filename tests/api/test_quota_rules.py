@@ -138,6 +138,15 @@ def test_a_pod_that_is_overdue_to_go_counts_no_longer_and_the_tally_says_when() 
     assert (written(tally.used), tally.seconds_until_due(late)) == ({"cpu": "0"}, None)
 
 
+@pytest.mark.parametrize("grace", [10**12, 2**63 - 1])
+def test_a_pod_that_goes_with_a_grace_beyond_all_dates_counts_until_it_is_gone(grace: int) -> None:
+    meta = {"name": "p", "deletionTimestamp": format_time(NOW), "deletionGracePeriodSeconds": grace}
+    going = {**pod({"requests": {"cpu": "1"}}), "metadata": meta}
+    tally = Tally({"spec": {"hard": {"cpu": "5"}}}, {POD: evaluator(*POD)})
+    tally.put(POD, going, NOW)
+    assert (written(tally.used), tally.due(NOW)) == ({"cpu": "1"}, [])
+
+
 def test_the_whole_pods_resources_stand_for_its_containers() -> None:
     whole = pod({}, resources={"requests": {"cpu": "2"}})
     assert used(whole)["requests.cpu"] == "2"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, TypeVar
 
-from sampan.api import quantity
+from sampan.api import durations, quantity
 from sampan.api.pods.requests import Amounts as Numbers
 from sampan.api.pods.requests import has_pod_level, pod_limits, pod_requests
 from sampan.api.quota.amounts import ONE, Amount
@@ -53,7 +53,7 @@ def overdue_at(pod: Obj) -> datetime | None:
     """The moment from which a pod that is being deleted no longer counts."""
     metadata = part(pod, "metadata")
     deleted, grace = moment(metadata, "deletionTimestamp"), whole(metadata, "deletionGracePeriodSeconds")
-    return None if deleted is None or grace is None else deleted + timedelta(seconds=grace)
+    return None if deleted is None or grace is None else deleted + durations.span(grace)
 
 
 def usage(pod: Obj) -> dict[str, Amount]:
