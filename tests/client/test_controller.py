@@ -110,6 +110,28 @@ def test_waiting_for_an_informer_is_not_hanging(virtual, remote_api):
     virtual(scenario())
 
 
+async def test_an_informer_that_begins_anew_costs_neither_a_key_nor_a_worker(api, client):
+    informer, turns, seen = Informer(client, PODS), [], asyncio.Event()
+    api.add(PODS, {"metadata": {"name": "a", "namespace": "default"}})
+
+    async def sync(key):
+        turns.append(key)
+        await informer.wait_until(lambda: informer.get("default", "b") is not None)
+        seen.set()
+
+    controller = Controller("test", sync, workers=1, informers=[informer])
+    async with running(controller.run()):
+        async with running(informer.run()):
+            await informer.synced()
+            controller.enqueue("key")
+            while not turns:  # noqa: ASYNC110  # the controller runs on this loop: this lets it work
+                await asyncio.sleep(0)
+        async with running(informer.run()):
+            api.add(PODS, {"metadata": {"name": "b", "namespace": "default"}})
+            await asyncio.wait_for(seen.wait(), 20)
+    assert turns == ["key", "key"]
+
+
 def test_what_is_refused_as_invalid_is_tried_again_ever_more_rarely(virtual):
     """A policy that refuses pods may be deleted, and nothing tells the owners of the pods."""
 

@@ -196,6 +196,13 @@ class Controller(Generic[K]):
         except TimeoutError:
             log.error("%s: sync of %s gave up", self.name, key, exc_info=not limit.timeout.expired())
             queue.add_rate_limited(key)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # An informer ended while this waited for it: a worker that took it for its own end would be missed.
+            log.warning("%s: sync of %s: what it waited for was cancelled", self.name, key)
+            queue.add_rate_limited(key)
         except Exception:
             # Our bug: it costs this key its turn, backed off alone, and nothing else.
             log.exception("%s: sync of %s failed", self.name, key)
