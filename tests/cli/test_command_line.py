@@ -416,3 +416,21 @@ def test_steps_end_with_a_cross_when_they_fail(capsys: pytest.CaptureFixture[str
 
 def test_an_old_store_that_is_not_there_is_not_said_to_be_gone(run: Run, stopped: instances.Instance) -> None:
     assert run("store", "migrate", "--name", stopped.name, "--delete-old") == (0, "There is no old store of a move\n")
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["up", "--simulate", "3"], "what was started has been stopped"),
+        (["down", "--name", "x"], "the same command again does the rest"),
+        ([], "what was started has been stopped"),
+    ],
+)
+def test_an_interrupt_says_what_became_of_it(
+    words: list[str], said: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sampan.cli.main.run", interrupted)
+    assert run(*words) == (130, f"sampan: interrupted; {said}\n")

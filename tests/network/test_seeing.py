@@ -108,6 +108,7 @@ def test_a_node_reaches_its_own_pods_whatever_is_denied():
         ("node/nobody", "there is no node nobody"),
         ("svc/web:81", "svc/web:81 is neither a name nor an address; a port is said apart .--port 81."),
         ("10.0.0.1:81", "a port is said apart"),
+        ("deployment/web", "deployment/web makes pods and is no end of a path; ask for one of them, as pod/NAME"),
     ],
 )
 def test_who_is_not_there_is_said(words, why):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,16 @@ items:
   status:
     allocatable: {cpu: 4, memory: 8Gi, pods: 110}
     conditions: [{type: Ready, status: "True"}]
+"""
+
+
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: gone
+contexts: [{name: gone, context: {cluster: gone, user: me}}]
+clusters: [{name: gone, cluster: {server: "http://127.0.0.1:%d"}}]
+users: [{name: me, user: {}}]
 """
 
 
@@ -202,6 +213,10 @@ def test_why_not_and_who_can_as_people_ask(sampan_kubeconfig: Path) -> None:
     assert (code, err) == (0, "") and out.startswith("Node n has 4 of its 4 cpu free.")
     code, _, err = sampan("why-not", "pod/web", "--node", "m", "-n", "shop", "-f", "-", stdin=DUMP)
     assert code == 1 and "there is no Node m" in err
+    small = DUMP.replace("cpu: 9", "cpu: 1")
+    code, out, _ = sampan("why-not", "pod/web", "--node", "n", "-n", "shop", "-f", "-", stdin=small)
+    assert code == 0 and out.startswith("Pod shop/web would fit on node n: no rule found anything wrong.")
+    assert "What was looked at:\n  taints, cordons, " in out
     code, out, _ = sampan("who-can", "create", "pods", kubeconfig=sampan_kubeconfig)
     assert code == 0 and out.splitlines()[0] == "Who can create pods in namespace default:"
     assert any(line.split()[:2] == ["ServiceAccount", "kube-system/job-controller"] for line in out.splitlines())
@@ -218,3 +233,19 @@ def test_why_not_and_who_can_as_people_ask(sampan_kubeconfig: Path) -> None:
     assert code == 0 and ("Group", "system:masters") in [(e["kind"], e["name"]) for e in json.loads(out)["subjects"]]
     code, _, err = sampan("who-can", "get", "gadgets", kubeconfig=sampan_kubeconfig)
     assert code == 1 and "no resource 'gadgets'" in err
+    code, _, err = sampan("who-can", "get", "podz", kubeconfig=sampan_kubeconfig)
+    assert code == 1 and "no resource 'podz'; did you mean pod or pods" in err
+
+
+@pytest.mark.parametrize("asked", [("why", "pod/web"), ("why-not", "pod/web", "--node", "n")])
+def test_a_cluster_that_does_not_answer_is_not_taken_for_one_without_the_object(
+    asked: tuple[str, ...], tmp_path: Path
+) -> None:
+    with socket.socket() as nobody:  # bound and not listening: connections are refused
+        nobody.bind(("127.0.0.1", 0))
+        config = tmp_path / "config"
+        config.write_text(KUBECONFIG % nobody.getsockname()[1])
+        code, out, err = sampan(*asked, kubeconfig=config)
+    assert (code, out) == (1, "")
+    assert "connection refused" in err and "there is no" not in err
+    assert "`sampan status`" in err

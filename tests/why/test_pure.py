@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from situations import pod, workload
 
-from sampan.api.resources import PODS
+from sampan.api.resources import PODS, Resource
 from sampan.api.types import Obj
 from sampan.why import fixes, reader
 from sampan.why.dump import Dump
 from sampan.why.model import Action, Explanation, Ref
 from sampan.why.rendering import words
-from sampan.why.subjects import kind_named
+from sampan.why.subjects import kind_named, known
 from sampan.why.table import rules
 from sampan.why.world import Answer, Query
 
@@ -91,6 +91,33 @@ def test_a_member_of_a_gang_waits_for_its_group_and_for_enough_of_its_pods() -> 
     gangs = [member(f"m{number}") | {"status": SAID} for number in range(3)]
     kept = explain([*gangs, group, LARGE], "podgroup/ranks").causes
     assert kept and all("no device" in each.sentence + " ".join(each.evidence) for each in kept)
+
+
+def test_a_policy_is_no_cause_of_a_pod_that_has_no_address_yet() -> None:
+    shut = of("NetworkPolicy", "shut", spec={"podSelector": {}, "policyTypes": ["Ingress"]})
+    waiting = member("p")
+    waiting["spec"] = {"schedulerName": "nobody", "containers": waiting["spec"]["containers"]}
+    assert [cause.rule for cause in explain([waiting, shut, READY], "pod/p").causes] == ["scheduler"]
+    runs = bound(status={"phase": "Running", "podIP": "10.0.0.2", "conditions": [condition("Ready", "True")]})
+    assert [cause.rule for cause in explain([runs, shut, READY], "pod/p").causes] == ["policy-drops"]
+
+
+def test_an_object_whose_status_has_an_error_is_not_called_well() -> None:
+    kind = Resource("snapshot.storage.k8s.io", "v1", "volumesnapshots", "VolumeSnapshot", True)
+    snapshot = {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {"name": "s", "namespace": "default"},
+        "status": {"readyToUse": False, "error": {"message": "no driver makes it"}},
+    }
+    found = asyncio.run(reader.explained(Dump([snapshot, *EMPTY]).ask, Ref(kind, "s", "default"), NOW))
+    assert words(found).startswith("VolumeSnapshot default/s failed: no driver makes it, and no rule knows why.")
+
+
+def test_no_name_of_a_kind_ends_with_a_dot() -> None:
+    """A kind of the core group has no group to be named with; such names came up as what may have been meant."""
+    assert not [name for name in known() if name.endswith(".")]
+    assert {"pods", "deployments.apps", "deployment.apps"} <= known().keys()
 
 
 def test_a_manifest_to_make_anew_repeats_nothing_of_what_was_applied() -> None:

@@ -29,4 +29,10 @@ def main() -> None:
 
 
 def _tell() -> None:
-    print("sampan: interrupted; what was started has been stopped", file=sys.stderr)
+    ends = sys.argv[1:2] in (["down"], ["drain"], ["reset"])  # they start nothing
+    print(
+        "sampan: interrupted; the same command again does the rest"
+        if ends
+        else "sampan: interrupted; what was started has been stopped",
+        file=sys.stderr,
+    )

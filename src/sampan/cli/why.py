@@ -196,7 +196,7 @@ async def _explained(
     if node:
         subject = await _subject(what, namespace, find_kind)
         found, unseen = await reader.asked(ask, lambda world: why_not(world, subject, node), now)
-        return replace(found, unseen=tuple(unseen))
+        return replace(found, unseen=(*found.unseen, *unseen))
 
     if len(what) > 2 or any(" " in word for word in what):
         return await reader.explain_refusal(ask, " ".join(what), namespace, now)
@@ -249,6 +249,8 @@ def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bo
     if not found.found:
         if show is not None:
             sys.exit(1)
+        if found.state.text in found.unseen:  # nobody knows whether there is one
+            raise ClusterError(plain(found.state.text), fix=_heard(found))
         near = f"; there is {', '.join(found.near)}" if found.near else ""
         where = f" -n {found.subject.namespace}" if found.subject.namespace else ""
         raise ClusterError(
@@ -257,6 +259,18 @@ def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bo
         )
     if show is None:
         print(words(found, verbose=verbose))
+
+
+def _heard(found: Explanation) -> str:
+    """What whoever asked can do where the cluster told nothing of the object."""
+    resource, namespace = found.subject.resource, found.subject.namespace
+    if "forbidden" in found.state.text:
+        where = f" -n {namespace}" if namespace else ""
+        return f"`sampan who-can get {resource.plural}{where}` says who may read it"
+    return (
+        "see that the cluster runs (`sampan status`), and that it is the one that is meant "
+        "(`kubectl config current-context`)"
+    )
 
 
 def _doubtful_verb(verb: str, resource: str) -> str:
@@ -282,7 +296,14 @@ async def _request(client: Client, verb: str, resource: str, name: str, namespac
     plain, _, sub = resource.partition("/")
     found = kind_named(plain) or await _discovered(client, plain)
     if found is None:
-        raise ClusterError(f"the cluster has no resource {plain!r}", fix="kubectl api-resources shows what there is")
+        from sampan.why.near import nearest
+        from sampan.why.subjects import known
+
+        near = nearest(plain.lower(), known())
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ClusterError(
+            f"the cluster has no resource {plain!r}{hint}", fix="kubectl api-resources shows what there is"
+        )
     whole = f"{found.plural}/{sub}" if sub else found.plural
     return Request(verb, whole, found.group, name, namespace if found.namespaced else "")
 

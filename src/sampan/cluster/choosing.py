@@ -187,6 +187,8 @@ def change(instance: Instance, given: Given, machine: Machine, *, running: bool)
                 f"{_text(wants[option])}",
                 fix=f"leave {option} out, or make another cluster with --name",
             )
+    if changed:
+        wanted.validate()  # before the advice to stop it for this
     if changed and running:
         words = " ".join(_typed(option, wants[option]) for option in changed)
         raise ClusterError(
@@ -195,7 +197,6 @@ def change(instance: Instance, given: Given, machine: Machine, *, running: bool)
             fix=f"`{instance.command('down')}`, then `{instance.command('up')} {words}`",
         )
     if changed:
-        wanted.validate()
         refuse_clash(wanted, machine.others)
     return wanted
 

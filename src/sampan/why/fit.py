@@ -22,6 +22,17 @@ from sampan.api.types import Obj
 from sampan.records import dataclass
 from sampan.why.world import World
 
+#: What ``refusals`` looks at, in words.
+JUDGED: Final = (
+    "taints",
+    "cordons",
+    "labels of the node",
+    "requests against what is free",
+    "host ports",
+    "where volumes can be used",
+    "affinity between pods",
+    "spreading",
+)
 _KEEPS_OFF: Final = ("NoSchedule", "NoExecute")
 _HOST: Final = "kubernetes.io/hostname"
 #: taints that say how a node is, which another reason says better

@@ -33,7 +33,7 @@ def _lines(found: Explanation, verbose: bool) -> Iterator[str]:
             yield from ("", "What was said of it last:")
             for event in found.last_events:
                 yield from _item(event)
-        if found.healthy:
+        if found.healthy and found.checked:
             yield from ("", "What was looked at:")
             yield from _wrapped(", ".join(found.checked) + ".", "  ", "  ")
     else:

@@ -149,6 +149,8 @@ def _by_conditions(world: World, obj: Obj, name: str) -> Condition:
             return Condition(
                 well, f"{name} is {'' if well else 'not '}{kind}" + (f": {said}" if said and not well else "")
             )
+    if failed := text(part(part(obj, "status"), "error"), "message"):  # as snapshots and their contents tell it
+        return Condition(False, f"{name} failed: {failed}")
     return Condition(None, f"{name} is there")
 
 

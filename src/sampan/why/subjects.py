@@ -48,13 +48,10 @@ def known() -> dict[str, Resource]:
     own = [each for each in vars(resources).values() if isinstance(each, Resource)]
     own += [VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS, NETWORK_POLICIES, VALIDATING_POLICIES, VALIDATING_BINDINGS]
     for each in own:
-        for name in (
-            each.plural,
-            each.kind.lower(),
-            f"{each.plural}.{each.group}",
-            f"{each.kind.lower()}.{each.group}",
-        ):
+        for name in (each.plural, each.kind.lower()):
             found.setdefault(name, each)
+            if each.group:
+                found.setdefault(f"{name}.{each.group}", each)
     return found | {short: found[plural] for short, plural in _SHORT.items()}
 
 

@@ -19,11 +19,17 @@ from sampan.why.world import World
 
 def why_not(world: World, subject: Ref, node: str) -> Explanation:
     """Raises Wanted."""
+    fault = world.fault(subject.resource, subject.name, subject.namespace)
+    if fault:  # nobody knows whether there is one
+        return Explanation(subject, Condition(None, fault), unseen=(fault,), found=False)
     obj = world.get(subject.resource, subject.name, subject.namespace)
     if obj is None:
         names = [text(part(each, "metadata"), "name") for each in world.all(subject.resource, subject.namespace)]
         said = Condition(None, f"there is no {subject.place}")
         return Explanation(subject, said, found=False, near=nearest(subject.name, names))
+    fault = world.fault(NODES, node)
+    if fault:
+        return Explanation(Ref(NODES, node), Condition(None, fault), unseen=(fault,), found=False)
     target = world.get(NODES, node)
     if target is None:
         names = [text(part(each, "metadata"), "name") for each in world.all(NODES)]
@@ -52,7 +58,7 @@ def why_not(world: World, subject: Ref, node: str) -> Explanation:
     if where:
         fits += f"; it is on node {where}, and pods are not moved"
         return Explanation(subject, Condition(False, fits), (_elsewhere(world, pod, subject, node, where),))
-    return Explanation(subject, Condition(True, fits))
+    return Explanation(subject, Condition(True, fits), checked=fit.JUDGED)
 
 
 def _elsewhere(world: World, pod: object, subject: Ref, node: str, where: str) -> Cause:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Final
 
 from sampan.api.reading import part, parts, text, texts
 from sampan.network.policy.model import PodFacts, PodKey
@@ -66,6 +66,13 @@ class Path:
         return "reaches" if reached == len(self.hops) else "reaches in part"
 
 
+#: What people write before the name of what makes pods.
+_MAKERS: Final = frozenset({
+    "deploy", "deployment", "deployments", "rs", "replicaset", "replicasets", "sts", "statefulset", "statefulsets",
+    "ds", "daemonset", "daemonsets", "job", "jobs",
+})  # fmt: skip
+
+
 def find(world: World, words: str, namespace: str = "default") -> Stand:
     """``pod/NAME``, ``NAMESPACE/NAME``, ``NAME`` (a pod), ``svc/NAME``, ``svc/NAMESPACE/NAME``, ``node/NAME`` or an
     address. Raises Unknown."""
@@ -77,6 +84,8 @@ def find(world: World, words: str, namespace: str = "default") -> Stand:
         raise Unknown(f"{words} is neither a name nor an address{how}")
     kind, _, rest = words.partition("/")
     if kind not in ("pod", "pods", "po", "svc", "service", "services", "node", "nodes", "no"):
+        if kind in _MAKERS and PodKey(kind, rest) not in world.pods and PodKey(kind, rest) not in world.waiting:
+            raise Unknown(f"{words} makes pods and is no end of a path; ask for one of them, as pod/NAME")
         kind, rest = "pod", words
     if kind.startswith("no"):
         addresses = world.nodes.get(rest)

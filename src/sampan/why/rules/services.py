@@ -196,6 +196,8 @@ def policy_drops(world: World, obj: Obj) -> Found:
     if ref is None:
         return
     pods = chosen(world, obj) if ref.resource == SERVICES else [obj]
+    if ref.resource == PODS and not text(part(obj, "status"), "podIP"):
+        return  # nobody could reach it anyway: what keeps it from starting is told
     policies = world.all(NETWORK_POLICIES, ref.namespace)
     for pod in pods[:1]:
         own = text_map(part(pod, "metadata"), "labels")
