@@ -237,6 +237,12 @@ def test_why_not_and_who_can_as_people_ask(sampan_kubeconfig: Path) -> None:
     assert code == 1 and "no resource 'podz'; did you mean pod or pods" in err
 
 
+def test_what_a_dump_does_not_have_is_to_be_taken_into_it() -> None:
+    code, _, err = sampan("why", "svc/web", "-f", "-", stdin=DUMP)
+    assert code == 1 and "the dump has no objects of this kind" in err
+    assert "kubectl get services -A -o yaml" in err
+
+
 @pytest.mark.parametrize("asked", [("why", "pod/web"), ("why-not", "pod/web", "--node", "n")])
 def test_a_cluster_that_does_not_answer_is_not_taken_for_one_without_the_object(
     asked: tuple[str, ...], tmp_path: Path

@@ -61,7 +61,7 @@ def add_to(group: Group) -> None:
         """
         show = printer(output)
         asked = _Asked(namespace, file, kubeconfig, context)
-        _tell(asked.explained(what), show, verbose)
+        _tell(asked.explained(what), show, verbose, dump=bool(file))
 
     @group.command("why-not")
     def why_not(
@@ -83,7 +83,7 @@ def add_to(group: Group) -> None:
         """
         show = printer(output)
         asked = _Asked(namespace, file, kubeconfig, context)
-        _tell(asked.explained(what, node), show, True)
+        _tell(asked.explained(what, node), show, True, dump=bool(file))
 
     @group.command("who-can")
     def who_can(
@@ -241,7 +241,7 @@ def _dump(file: str) -> Dump:
         ) from None
 
 
-def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bool) -> None:
+def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bool, *, dump: bool) -> None:
     from sampan.why.rendering import plain, wire, words
 
     if show is not None:
@@ -250,7 +250,7 @@ def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bo
         if show is not None:
             sys.exit(1)
         if found.state.text in found.unseen:  # nobody knows whether there is one
-            raise ClusterError(plain(found.state.text), fix=_heard(found))
+            raise ClusterError(plain(found.state.text), fix=_heard(found, dump))
         near = f"; there is {', '.join(found.near)}" if found.near else ""
         where = f" -n {found.subject.namespace}" if found.subject.namespace else ""
         raise ClusterError(
@@ -261,9 +261,11 @@ def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bo
         print(words(found, verbose=verbose))
 
 
-def _heard(found: Explanation) -> str:
-    """What whoever asked can do where the cluster told nothing of the object."""
+def _heard(found: Explanation, dump: bool) -> str:
+    """What whoever asked can do where the cluster, or a dump of one, told nothing of the object."""
     resource, namespace = found.subject.resource, found.subject.namespace
+    if dump:
+        return f"take {resource.plural} into it: kubectl get {resource.plural} -A -o yaml"
     if "forbidden" in found.state.text:
         where = f" -n {namespace}" if namespace else ""
         return f"`sampan who-can get {resource.plural}{where}` says who may read it"
