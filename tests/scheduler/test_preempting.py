@@ -220,3 +220,29 @@ def test_who_goes_while_its_gang_is_tried_is_promised_nothing_again(virtual, nod
         scheduler.queue.close()
 
     virtual(scenario())
+
+
+@pytest.mark.parametrize("goes", ["gone", "gated"])
+def test_who_waits_for_a_node_that_was_promised_is_tried_when_nobody_is_promised_it_any_more(virtual, node, pod, goes):
+    async def scenario():
+        scheduler = Quiet(Client(NoTransport()), SystemClock(), random.Random(1), SchedulerConfig())
+        scheduler.cluster.put_node(node("n0", cpu="1"))
+        promised = pod("promised", cpu="1", priority=1000, status={"nominatedNodeName": "n0"}).obj
+        scheduler._changes.pod_changed("ADDED", promised, None)
+        assert scheduler.queue.take(scheduler.queue.find("uid-promised"))  # it is tried for as long as this lasts
+        scheduler.queue.add(pod("low", cpu="1"))
+        item = scheduler.queue.pop_nowait()
+        assert not await scheduler._attempt(item)
+        assert item.place is Place.UNSCHEDULABLE
+        if goes == "gone":
+            scheduler._changes.pod_changed("DELETED", promised, promised)
+        else:
+            gates = [{"name": "wait"}]
+            gated = pod("promised", cpu="1", priority=1000, status=promised["status"], schedulingGates=gates).obj
+            scheduler._changes.pod_changed("MODIFIED", gated, promised)
+        assert item.place is Place.BACKOFF
+        assert await scheduler._attempt(scheduler.queue.pop_nowait())
+        assert scheduler.cluster.node_of("uid-low") == "n0"
+        scheduler.queue.close()
+
+    virtual(scenario())

@@ -109,6 +109,18 @@ def test_a_gated_pod_enters_when_its_gates_are_gone(run, pod):
     run(scenario)
 
 
+def test_a_pod_that_waits_is_not_taken_once_it_is_gated(run, pod):
+    async def scenario(queue, now):
+        queue.add(pod("p"))
+        queue.add(pod("p"), gated=True)
+        queue.check_invariants()
+        assert queue.pop_nowait() is None
+        queue.add(pod("p"))
+        assert queue.pop_nowait().pod.name == "p"
+
+    run(scenario)
+
+
 def test_a_removed_pod_is_not_taken(run, pod):
     async def scenario(queue, now):
         queue.add(pod("a"))

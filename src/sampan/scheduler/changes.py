@@ -69,7 +69,7 @@ class Changes:
     def pod_gone(self, uid: str, obj: Obj) -> None:
         node = self._cluster.node_of(uid)
         self._queue.remove(uid)
-        self._cluster.nominated.pop(uid, None)
+        self._take_promise_back(uid)
         self._cluster.drop_pod(uid)
         self._bindings.reject(uid, "the pod is gone")
         if node:
@@ -105,13 +105,20 @@ class Changes:
     def _promise(self, pod: PodInfo, previous: Obj | None, *, gated: bool) -> None:
         """Keeps the node for it that its status names; who may not be tried keeps none from others."""
         if gated:
-            self._cluster.nominate(pod, "")
+            self._take_promise_back(pod.uid)
         elif self._cluster.is_assumed(pod.uid):
             pass
         elif pod.nominated_node:
             self._cluster.nominate(pod, pod.nominated_node)
         elif previous is not None and text(part(previous, "status"), "nominatedNodeName"):
             self._cluster.nominate(pod, "")
+
+    def _take_promise_back(self, uid: str) -> None:
+        """To others of its priority and below it was as if the pod had been on that node, and now had left it."""
+        promised = self._cluster.nominated.pop(uid, None)
+        if promised is not None:
+            pod, node = promised
+            self.wake(Event.POD_DELETE, self._cluster.nodes.slot_of.get(node), pod)
 
     def look_again(self, obj: Obj) -> None:
         """Something came up that may let a pod in that was not."""

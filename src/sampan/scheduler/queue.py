@@ -136,7 +136,7 @@ class SchedulingQueue:
         if gated:
             self._leave_group(item)
             self._taken.pop(pod.uid, None)
-            item.place = Place.GATED
+            item.place, item.ticket = Place.GATED, 0  # where it waited it is not found any more
         elif item.place is Place.GATED:
             self._activate(item)
         else:
@@ -255,6 +255,7 @@ class SchedulingQueue:
         waiting = {item.pod.uid for item in self._pods.values() if item.place is Place.UNSCHEDULABLE}
         assert all(item.place is Place.TAKEN for item in self._taken.values()), "a pod is tried that waits"
         grouped = [uid for group in self._groups.values() for uid in group]
+        assert not any(item.ticket for item in self._pods.values() if item.place is Place.GATED), "a gated pod is taken"
         assert waiting == set(grouped) and len(grouped) == len(waiting), "groups and places differ"
 
     # Inside
