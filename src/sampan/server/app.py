@@ -274,7 +274,8 @@ class Server:
         if self.shares_store:
             self._progress = Progress(self.store, self._surfaces, self.watching.end_all)
             stack.callback(self._progress.close)
-            self.health.add("etcd-readiness", lambda: self._progress.fault if self._progress else None, ("readyz",))
+            for name in ("etcd", "etcd-readiness"):  # not livez: a new process would hear no more of the store
+                self.health.add(name, lambda: self._progress.fault if self._progress else None, ("readyz",))
         await extensions.load()
         self.health.finish(health.DEFINITIONS)
         if self._openapi is not None:

@@ -209,6 +209,7 @@ def test_a_server_that_lost_its_store_answers_nobody_and_ends_its_watches(api_of
         assert answer.status == 503 and "has not been heard of for" in answer.message
         assert ended.is_set()
         assert (await api("GET", "/readyz")).status == 500 and (await api("GET", "/livez")).status == 200
+        assert (await api("GET", "/readyz/etcd")).status == 500
         member.way.cut = False
         await asyncio.sleep(2 * INTERVAL_SECONDS)
         assert (await api("GET", CONFIGMAPS)).status == 200 and (await api("GET", "/readyz")).status == 200
