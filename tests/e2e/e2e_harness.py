@@ -80,6 +80,8 @@ def build_demo_image(made: Cluster) -> None:
 
 #: A line at error level, as the processes write it, and what Python writes of an exception that nobody caught.
 _FAULTY = re.compile(r"^(\d{4}-\d\d-\d\d [\d:,]+ [EC] .*|Traceback \(most recent call last\):)$", re.MULTILINE)
+#: what ends a traceback
+_RAISED = re.compile(r"^\S.*", re.MULTILINE)
 
 
 def faults_in_logs(name: str, expected: Sequence[str] = ()) -> list[str]:
@@ -90,7 +92,10 @@ def faults_in_logs(name: str, expected: Sequence[str] = ()) -> list[str]:
         for match in _FAULTY.finditer(text):
             # A traceback belongs to the line before it, unless it stands alone.
             before = text[: match.start()].rstrip("\n").rpartition("\n")[2]
-            line = before if match[0].startswith("Traceback") and _FAULTY.match(before) else match[0]
+            line, belongs = match[0], _FAULTY.match(before) is not None
+            if line.startswith("Traceback"):
+                raised = _RAISED.search(text, match.end() + 1)
+                line = before if belongs else f"{line} {raised[0] if raised else ''}"
             if not any(part in line for part in expected):
                 found.append(f"{log.name}: {line}")
     return list(dict.fromkeys(found))
