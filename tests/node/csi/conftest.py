@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from sampan.node.volumes.tokens import ClientTokens
 from sampan.testing.api import Api
 
 NODE = "n1"
+_THREADS_SECONDS = 30
 
 
 class Reports:
@@ -68,6 +70,7 @@ class Bench:
         self.reports, self.events = Reports(), Events()
         self._tasks: list[asyncio.Task[Any]] = []
         self._servers: list[Any] = []
+        self._threads = set(threading.enumerate())
         self.start()
 
     def start(self, *, registering: bool = True) -> None:
@@ -104,6 +107,12 @@ class Bench:
         await self.stop()
         for server in self._servers:
             await server.stop(None)
+        # What a thread has begun goes on when its agent has ended, and may make a folder below ``root``.
+        for thread in set(threading.enumerate()) - self._threads:
+            if not thread.name.startswith("volumes "):
+                continue
+            await asyncio.to_thread(thread.join, _THREADS_SECONDS)
+            assert not thread.is_alive(), f"{thread.name} does not end"
 
     async def serve(self, driver: FaultyDriver) -> None:
         """The driver, and no registrar."""
