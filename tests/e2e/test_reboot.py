@@ -90,9 +90,25 @@ def made(tmp_path: Path) -> Iterator[Cluster]:
         pytest.skip("needs root: containers, cgroups and nftables")
     cluster = Cluster(tmp_path / "kubeconfig", tmp_path, NAME)
     yield cluster
+    inodes = _disks(load(NAME))
     cluster.sampan("down", "--name", NAME, "--purge")
     # Another mount namespace may hold a device for a moment longer.
-    eventually(lambda: not [each for each in files_on_loop_devices() if f"/{NAME}/" in each])
+    eventually(lambda: not inodes & set(_on_loop_devices().values()))
+
+
+def _disks(instance: Instance) -> set[int]:
+    """The inodes of the volumes' files."""
+    return {disk.stat().st_ino for disk in instance.kubelet_root.glob("local-path/*/disk")}
+
+
+def _on_loop_devices() -> dict[str, int]:
+    """Devices of this machine with their files' inodes: how the kernel names a file depends on its mount."""
+    listed = subprocess.run(
+        ["losetup", "--list", "--noheadings", "--raw", "--output", "NAME,BACK-INO"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2}
 
 
 def reboot(instance: Instance) -> None:
@@ -102,12 +118,12 @@ def reboot(instance: Instance) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     libc = ctypes.CDLL(None, use_errno=True)
+    disks = _disks(instance)
     for place in _mounts(instance):
         libc.umount2(os.fsencode(place), MNT_DETACH)
-    for shown in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):
-            if shown.read_text().startswith(f"{instance.state}/"):
-                _quietly("losetup", "--detach", f"/dev/{shown.parts[-3]}")
+    for device, inode in _on_loop_devices().items():
+        if inode in disks:
+            _quietly("losetup", "--detach", device)
     shutil.rmtree(instance.run)
     _quietly("ip", "link", "delete", instance.bridge)
     _quietly("nft", "delete", "table", "inet", f"sampan-{NAME}")

@@ -71,7 +71,7 @@ async def purge(instance: Instance, progress: Progress) -> None:
             progress.warn(problem)
         if contained:
             unmount_below(instance.kubelet_root)
-            await asyncio.to_thread(detach_loops_of, instance.kubelet_root / "plugins")
+            await asyncio.to_thread(detach_loops_of, instance.kubelet_root)
         for place in (instance.run, instance.state):
             if contained:
                 unmount_below(place)

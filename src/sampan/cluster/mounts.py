@@ -70,8 +70,9 @@ def unmount_below(directory: Path) -> None:
 
 
 def detach_loops_of(directory: Path) -> None:
-    """Takes the files of drivers in pods off their loop devices. The kernel names such a file as it is called in the
-    pod, so that they are known by their inodes. A device that is in use goes when it is let go."""
+    """Takes the files of volumes off their loop devices. The kernel names the file of a driver in a pod as it is called
+    there, and one below a mount that has been detached from that mount on, so that they are known by their inodes. A
+    device that is in use goes when it is let go."""
     used = list(Path("/sys/block").glob("loop*/loop/backing_file"))
     if not used or not directory.is_dir():
         return
